@@ -70,6 +70,8 @@ class UnavailableError(PortcallError):
     """Something portcall needs is away; trying again may help."""
 
     http_status = 503
+    retry_after: float | None = None
+    """Seconds, where it is known when to come again."""
 
 
 class ExpressionError(PortcallError):

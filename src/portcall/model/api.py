@@ -165,3 +165,4 @@ class StartRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     workload: dict[str, Any] = {}
     execution_id: str = ""
     """Made by the caller, so that repeating the request starts nothing twice."""
+    traceparent: str = ""

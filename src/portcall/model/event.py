@@ -54,6 +54,12 @@ class ExecutionCancelRequested(_Event, kw_only=True, tag="execution.cancel_reque
     reason: str = ""
 
 
+class ExecutionFailing(_Event, kw_only=True, tag="execution.failing"):
+    """It cannot go on for a reason that is no call's; what is open is being stopped."""
+
+    error: Error
+
+
 class ExecutionEnded(_Event, kw_only=True, tag="execution.ended"):
     status: ExecutionEnd
     error: Error | None = None
@@ -137,8 +143,12 @@ class CommandIssued(_Event, kw_only=True, tag="command.issued"):
     entry: Annotated[int, Meta(description="How often this position of the list was entered, from 1.")] = 1
     attempt: int = 1
     kind: str
+    tool: Annotated[str, Meta(description="The tool's name, in a list of tools.")] = ""
     not_before: datetime | None = None
     grown: Annotated[dict[str, str], Meta(description="Limits that a retry raised.")] = {}
+    cause: Annotated[
+        str, Meta(description="Why there is another attempt: `retry:0`, `infrastructure`, `policy`, `expired`.")
+    ] = ""
 
 
 class CommandDeferred(_Event, kw_only=True, tag="command.deferred"):
@@ -235,6 +245,7 @@ Decided = (
     | FrameMoved
     | CommandIssued
     | CallStopRequested
+    | ExecutionFailing
     | ExecutionEnded
 )
 Event = External | Decided

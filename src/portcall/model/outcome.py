@@ -119,3 +119,22 @@ def outcome(state: State, **fields: Any) -> Outcome:
     """An outcome with its class filled in from the state."""
     fields.setdefault("failure_class", CLASS_OF[state])
     return Outcome(state=state, **fields)
+
+
+def data_of(outcome: Outcome) -> dict[str, Any]:
+    """What playbooks read as the data of a container step: `{{ train.result }}`, `{{ train.exit_code }}`."""
+    job = outcome.job or Handle(runtime="")
+    finished = outcome.timings.finished
+    data = {
+        "terminal_state": outcome.state,
+        "exit_code": outcome.exit_code,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "job_name": job.name,
+        "job_uid": job.uid,
+        "completed_at": finished.isoformat().replace("+00:00", "Z") if finished else None,
+        "result": outcome.result,
+    }
+    if outcome.warnings:
+        data["warnings"] = list(outcome.warnings)
+    return data

@@ -55,8 +55,8 @@ class Tool:
     rules: tuple[Rule, ...] = ()
     expects: Assertion = Assertion()
     reads: frozenset[str] | None = None
-    """First names that the tool's templates read; None when everything may be read (python `context`)."""
-    on_node_lost_after: float | None = None
+    """Dotted names that the tool's templates read, such as `fetch.data.x`; None when everything may be
+    read (python `context`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""Checks the documentation: every relative link and anchor leads somewhere, and the site builds without a warning."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`[^`\n]*`")
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|(?:src|href|srcset)=\"([^\"]+)\"")
+HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
+
+
+def pages() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("changelog.d/*.md")])
+
+
+def anchors(text: str) -> set[str]:
+    """The ids that the site's builder and GitHub both give to headings."""
+    plain = (
+        re.sub(r"[^\w\- ]", "", CODE.sub(lambda m: m[0][1:-1], h)) for h in HEADING.findall(FENCE.sub("", text))
+    )
+    return {title.strip().lower().replace(" ", "-") for title in plain}
+
+
+def broken(page: Path) -> list[str]:
+    """One line for each link of `page` that leads nowhere."""
+    problems = []
+    for match in LINK.finditer(CODE.sub("", FENCE.sub("", page.read_text()))):
+        link = match[1] or match[2]
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        where = f"{page.relative_to(ROOT)}: {link}"
+        if not target.exists():
+            problems.append(f"{where}: there is no such file")
+        elif anchor and target.suffix == ".md" and anchor not in anchors(target.read_text()):
+            problems.append(f"{where}: there is no such heading")
+    return problems
+
+
+def built() -> list[str]:
+    """What the site's builder complains of."""
+    builder = Path(sys.executable).parent / "zensical"
+    ran = subprocess.run(  # noqa: S603 - the builder of our own environment
+        [builder, "build", "--clean", "--strict", "--config-file", "mkdocs.yml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [] if ran.returncode == 0 else [f"the site does not build:\n{ran.stdout}{ran.stderr}"]
+
+
+def main() -> int:
+    problems = [line for page in pages() for line in broken(page)] + built()
+    for line in problems:
+        print(line, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""The composition root: the one place that names the concrete parts and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from portcall.client.port import Client
+from portcall.clock import SystemClock
+from portcall.errors import UsageError
+from portcall.playbook import load
+from portcall.playbook.model import Playbook
+from portcall.runtime.port import Runtime
+from portcall.settings import Settings
+from portcall.tool import registry
+from portcall.watcher.watcher import Watcher
+from portcall.worker.worker import Worker
+
+
+def load_playbook(text: str, file: str = "") -> Playbook:
+    """Check a playbook's text. Raises PlaybookError with every problem."""
+    return load(text, registry.kinds(), file)
+
+
+def make_runtime(name: str, root: Path) -> Runtime:
+    if name != "process":
+        raise UsageError(f"the runtime {name!r} is not in this version of portcall, which has only `process`")
+    return process_runtime(root)
+
+
+def process_runtime(root: Path) -> Runtime:
+    from portcall.runtime.process import ProcessRuntime  # noqa: PLC0415 - not every run has containers
+
+    return ProcessRuntime(root)
+
+
+def make_worker(  # noqa: PLR0913 - each is one setting of a worker
+    client: Client,
+    runtime: Runtime,
+    *,
+    worker_id: str,
+    slots: int,
+    lease_seconds: float,
+    drain_seconds: float,
+    workdir: Path,
+    credential: Callable[[str], Mapping[str, Any]] | None = None,
+) -> Worker:
+    return Worker(
+        client,
+        registry.kinds(),
+        runtime,
+        worker_id=worker_id,
+        slots=slots,
+        clock=SystemClock(),
+        workdir=str(workdir),
+        credential=credential,
+        lease_seconds=lease_seconds,
+        drain_seconds=drain_seconds,
+    )
+
+
+def make_watcher(
+    client: Client,
+    runtime: Runtime,
+    *,
+    comparison_seconds: float = 30.0,
+    retention_seconds: float = 3600.0,
+    known: Callable[[str], bool] | None = None,
+) -> Watcher:
+    return Watcher(
+        client,
+        runtime,
+        clock=SystemClock(),
+        comparison_seconds=comparison_seconds,
+        retention_seconds=retention_seconds,
+        known_executions=known,
+    )
+
+
+async def register_folder(client: Client, folder: Path) -> list[str]:
+    """Register every playbook below the folder by its `metadata.path`; those that have none are left."""
+    if not folder.is_dir():
+        raise UsageError(f"the catalog {folder} is not a folder")
+    paths = []
+    for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+        text = await asyncio.to_thread(file.read_text, encoding="utf-8")
+        if "kind: Playbook" in text:
+            paths.append(await client.register(text, str(file)))
+    return paths
+
+
+# -- the separate processes --------------------------------------------------------------------
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT; a second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one line that says the process is up
+
+
+async def run_server(settings: Settings) -> None:
+    """Serve the API and the engine's timers until a signal."""
+    from portcall.observe import metrics  # noqa: PLC0415 - only the server answers /metrics
+    from portcall.orchestrator.engine import Engine  # noqa: PLC0415 - workers and watchers have none
+    from portcall.server.app import create_app  # noqa: PLC0415 - slow to import
+    from portcall.server.serve import serve  # noqa: PLC0415 - slow to import
+    from portcall.store.sqlite import SqliteStore  # noqa: PLC0415 - only the server touches the store
+
+    metrics.enable()
+    store = SqliteStore(settings.db)
+    engine = Engine(store, load_playbook, lease_seconds=settings.lease_seconds)
+    store.on_lost = engine.drop_cache
+    store.open()
+    stop = _stop_on_signals()
+    timers = asyncio.create_task(engine.run_timers(stop))
+    try:
+        application = create_app(engine, settings, ready=engine.ready)
+        await serve(
+            application,
+            settings.host,
+            settings.port,
+            stop,
+            on_listening=lambda url: _say(f"portcall server: listening on {url}, database {settings.db}"),
+        )
+    finally:
+        stop.set()
+        await timers
+        await engine.close()
+
+
+def _client(settings: Settings) -> Client:
+    from portcall.client.http import HttpClient  # noqa: PLC0415 - slow to import
+
+    return HttpClient(settings.server, settings.token)
+
+
+def _runtime_of(settings: Settings) -> Runtime:
+    root = settings.runtime_root or settings.db.parent / "containers"
+    return make_runtime(settings.runtime, root.absolute())
+
+
+async def run_worker(settings: Settings) -> None:
+    """Claim and run commands until a signal, then drain."""
+    client, runtime = _client(settings), _runtime_of(settings)
+    worker_id = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+    worker = make_worker(
+        client,
+        runtime,
+        worker_id=worker_id,
+        slots=settings.slots,
+        lease_seconds=settings.lease_seconds,
+        drain_seconds=settings.drain_seconds,
+        workdir=Path.cwd(),
+    )
+    _say(f"portcall worker: {worker_id}, {settings.slots} slots, server {settings.server}")
+    try:
+        await worker.run(_stop_on_signals())
+    finally:
+        await runtime.close()
+        await client.close()
+
+
+async def run_watcher(settings: Settings) -> None:
+    """Observe the runtime and post outcomes until a signal."""
+    client, runtime = _client(settings), _runtime_of(settings)
+    watcher = make_watcher(
+        client,
+        runtime,
+        comparison_seconds=settings.comparison_seconds,
+        retention_seconds=settings.retention_seconds,
+    )
+    _say(f"portcall container-watcher: runtime {settings.runtime}, server {settings.server}")
+    try:
+        await watcher.run(_stop_on_signals())
+    finally:
+        await runtime.close()
+        await client.close()

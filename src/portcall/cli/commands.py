@@ -1,0 +1,73 @@
+"""The list of commands, with the line that `--help` shows: no command is imported to be listed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import click
+
+
+class Entry(NamedTuple):
+    module: str
+    """Below `portcall.cli`; its object `command` is the command."""
+    help: str
+    section: str
+
+
+RUN, LOOK, SERVE = "Run playbooks here", "Look and steer", "Separate processes"
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("run", "Run a playbook to its end.", RUN),
+    "resume": Entry("resume", "Go on with what was interrupted.", RUN),
+    "validate": Entry("validate", "Check a playbook and show every problem in it.", RUN),
+    "schema": Entry("schema", "Print a JSON Schema: playbook, event or outcome.", RUN),
+    "ps": Entry("ps", "List executions.", LOOK),
+    "show": Entry("show", "Show one execution: steps, containers, outcomes.", LOOK),
+    "events": Entry("events", "Print the event log of an execution.", LOOK),
+    "logs": Entry("logs", "Print what the steps of an execution wrote.", LOOK),
+    "cancel": Entry("cancel", "Cancel an execution and stop its containers.", LOOK),
+    "replay": Entry("replay", "Fold the event log again and compare with the stored state.", LOOK),
+    "server": Entry("server", "Serve the HTTP API over a database.", SERVE),
+    "worker": Entry("worker", "Claim commands from a server and run tools.", SERVE),
+    "container-watcher": Entry("container_watcher", "Report the ends of containers to a server.", SERVE),
+    "register": Entry("register", "Put a playbook into the catalog of a server.", SERVE),
+    "exec": Entry("exec_", "Start a registered playbook on a server.", SERVE),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when that command is used, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = importlib.import_module(f"portcall.cli.{entry.module}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"portcall.cli.{entry.module}.command is no command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            ctx.fail(f"There is no command {name!r}.{_did_you_mean(name)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        for section in (RUN, LOOK, SERVE):
+            with formatter.section(section):
+                rows = [(name, entry.help) for name, entry in COMMANDS.items() if entry.section == section]
+                formatter.write_dl(rows, col_max=20)
+
+
+def _did_you_mean(name: str) -> str:
+    import difflib  # noqa: PLC0415 - only where it is used
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

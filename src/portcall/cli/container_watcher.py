@@ -1,0 +1,26 @@
+"""`portcall container-watcher`: reports the ends of containers to a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from portcall.cli import serving
+
+
+@click.command("container-watcher")
+@serving.flags(
+    *serving.CLIENT,
+    "runtime",
+    "runtime_root",
+    "comparison_seconds",
+    "lease_seconds",
+    "retention_seconds",
+    *serving.LOGGING,
+)
+def command(**given: Any) -> int:
+    """Watch the containers of one runtime for a server, until SIGTERM."""
+    from portcall import app  # noqa: PLC0415 - slow to import
+
+    return serving.serve(app.run_watcher, given)

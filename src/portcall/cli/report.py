@@ -1,0 +1,116 @@
+"""What is said when an execution has ended: results, failures with their logs, what to try next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from portcall.cli.calls import all_events, calls_of, log_tails
+from portcall.cli.rows import MARK, header, rows
+from portcall.cli.terminal import STYLE, Terminal
+from portcall.cli.text import clean, compact
+from portcall.client.port import Client
+from portcall.model.api import ExecutionView, StepView
+
+TAIL_LINES = 20
+RESULTS = 3
+RESULT_LENGTH = 600
+ENDED = frozenset({"completed", "failed", "cancelled"})
+
+
+def exit_code(view: ExecutionView) -> int:
+    """0 for what is completed or still goes on, 1 for what failed or was cancelled."""
+    return int(view.status in {"failed", "cancelled"})
+
+
+def as_json(view: ExecutionView) -> dict[str, Any]:
+    """The object that `run --json` prints; JSON data."""
+    result: dict[str, Any] = msgspec.to_builtins(
+        {
+            "execution_id": view.execution_id,
+            "status": view.status,
+            "steps": {name: _step_json(step) for name, step in view.steps.items()},
+            "error": view.error,
+            "duration_s": round(view.duration_s, 3),
+        }
+    )
+    return result
+
+
+def _step_json(step: StepView) -> dict[str, Any]:
+    data = {"status": step.status, "data": step.data, "attempts": step.attempts}
+    return data | ({"outcome": step.outcome} if step.outcome is not None else {})
+
+
+async def report(client: Client, view: ExecutionView, terminal: Terminal, target: list[str]) -> None:
+    """Prints the end of an execution. `target`: the options that name the database or server."""
+    tails: Mapping[str, str] = {}
+    if view.status == "failed":
+        tails = log_tails(calls_of(await all_events(client, view.execution_id)))
+    summary(view, terminal)
+    for line in _results(view, terminal):
+        terminal.line(line)
+    for line in _failures(view, tails, terminal):
+        terminal.line(line)
+    for line in _next(view, terminal, target):
+        terminal.line(line)
+
+
+def summary(view: ExecutionView, terminal: Terminal) -> None:
+    """The header and the table of the steps."""
+    now = datetime.now(UTC)
+    mark = terminal.paint(MARK[view.status], STYLE[view.status])
+    terminal.line(f"{mark} {terminal.paint(header(view, now), bold=True)}")
+    terminal.line()
+    terminal.steps(rows(view, now))
+
+
+def _results(view: ExecutionView, terminal: Terminal) -> Iterator[str]:
+    done = [(name, step) for name, step in view.steps.items() if step.status == "completed" and step.data]
+    last = sorted(done, key=lambda item: item[1].ended or view.started)[-RESULTS:]
+    if view.status == "completed" and last:
+        yield ""
+        yield terminal.paint("Results", bold=True)
+        for name, step in last:
+            yield f"  {clean(name)}: {compact(step.data, RESULT_LENGTH)}"
+
+
+def _failures(view: ExecutionView, tails: Mapping[str, str], terminal: Terminal) -> Iterator[str]:
+    failed = [(name, step) for name, step in view.steps.items() if step.status == "failed" and step.error]
+    if view.status != "failed":
+        return
+    yield ""
+    yield terminal.paint("Failed", "red", bold=True)
+    if not failed and view.error is not None:
+        yield f"  {clean(view.error.message)}"
+    for name, step in failed:
+        message = step.error.message if step.error else ""
+        yield f"  {clean(name)}: {clean(message)}"
+        lines = tails.get(name, "").splitlines()[-TAIL_LINES:]
+        if lines:
+            yield terminal.paint(f"    its last {len(lines)} lines of output:", "bright_black")
+        for line in lines:
+            yield f"    | {clean(line)}"
+
+
+def _next(view: ExecutionView, terminal: Terminal, target: list[str]) -> Iterator[str]:
+    local = "--server" not in target
+    tries = [("show", "steps, containers and outcomes"), ("events", "the log that is the truth")]
+    tries.append(("logs", "what the steps wrote"))
+    if local and view.status in ENDED:
+        tries.append(("replay", "fold the log again and compare"))
+    yield ""
+    yield terminal.paint("Next", bold=True)
+    width = max(len(command(name, view.execution_id, target)) for name, _ in tries)
+    for name, what in tries:
+        text = command(name, view.execution_id, target)
+        yield f"  {text.ljust(width)}  {terminal.paint('# ' + what, 'bright_black')}"
+
+
+def command(name: str, execution_id: str, target: list[str]) -> str:
+    """A command to type, such as `portcall show 7301 --db x.db`."""
+    return shlex.join(["portcall", name, execution_id, *target])

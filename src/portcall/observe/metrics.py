@@ -1,0 +1,129 @@
+"""Every metric of portcall, declared in one table; no-ops until `enable()`.
+
+An execution or call id is never a label: a label's values must be few.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_log = logging.getLogger("portcall.metrics")
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LONG = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Its exported name is `portcall_<name>`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "seconds"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = _BUCKETS
+
+
+METRICS: tuple[Metric, ...] = (
+    # the server
+    Metric("http_requests", "counter", "Requests answered.", ("route", "method", "status")),
+    Metric("http_request_seconds", "seconds", "Time to answer, long polls left out.", ("route", "method")),
+    Metric("http_active", "gauge", "Requests being worked on, long polls among them."),
+    Metric("http_polls", "gauge", "Long polls that wait now."),
+    Metric("http_refused", "counter", "Requests refused before any work.", ("reason",)),
+    Metric("events_received", "counter", "Events posted by workers and watchers.", ("verdict",)),
+)
+_LABELS = {metric.name: set(metric.labels) for metric in METRICS}
+
+
+class _Metrics:
+    def __init__(self) -> None:
+        self.registry: CollectorRegistry | None = None
+        self.strict = False
+        self._made: dict[str, Any] = {}
+        self._missed: set[str] = set()
+
+    def enable(self, *, strict: bool) -> None:
+        from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - slow to import
+
+        self.strict = strict
+        self._made.clear()
+        self._missed.clear()
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        for metric in METRICS:
+            self._made[metric.name] = _make(metric, self.registry)
+
+    def disable(self) -> None:
+        self.registry = None
+
+    def find(self, name: str, labels: dict[str, str]) -> Any:
+        """The child for these labels; None when it was never declared."""
+        declared = _LABELS.get(name)
+        if declared == labels.keys():
+            made = self._made[name]
+            return made.labels(**labels) if labels else made
+        if self.strict:
+            raise LookupError(f"The metric {name!r} with the labels {sorted(labels)} is not declared.")
+        if name not in self._missed:
+            self._missed.add(name)
+            _log.warning(
+                "The metric %s with the labels %s is not declared and is left out.", name, sorted(labels)
+            )
+        return None
+
+
+def _make(metric: Metric, registry: CollectorRegistry) -> Any:
+    from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415 - slow to import
+
+    name = f"portcall_{metric.name}"
+    if metric.kind == "counter":
+        return Counter(name, metric.help, metric.labels, registry=registry)
+    if metric.kind == "gauge":
+        return Gauge(name, metric.help, metric.labels, registry=registry)
+    return Histogram(name, metric.help, metric.labels, registry=registry, buckets=metric.buckets)
+
+
+_metrics = _Metrics()
+
+
+def enable(*, strict: bool = False) -> None:
+    """Start from zero. With `strict` an undeclared name or label is a LookupError, else left out."""
+    _metrics.enable(strict=strict)
+
+
+def disable() -> None:
+    """Back to no-ops, for tests."""
+    _metrics.disable()
+
+
+def count(name: str, amount: float = 1, **labels: str) -> None:
+    """Add to a counter."""
+    if _metrics.registry is not None and (child := _metrics.find(name, labels)) is not None:
+        child.inc(amount)
+
+
+def gauge(name: str, value: float, **labels: str) -> None:
+    """Set a gauge."""
+    if _metrics.registry is not None and (child := _metrics.find(name, labels)) is not None:
+        child.set(value)
+
+
+def observe_seconds(name: str, seconds: float, **labels: str) -> None:
+    """Put a duration into a histogram."""
+    if _metrics.registry is not None and (child := _metrics.find(name, labels)) is not None:
+        child.observe(seconds)
+
+
+def render() -> bytes:
+    """The Prometheus text format; empty until `enable()`."""
+    if _metrics.registry is None:
+        return b""
+    from prometheus_client import generate_latest  # noqa: PLC0415 - slow to import
+
+    return generate_latest(_metrics.registry)

@@ -1,0 +1,477 @@
+"""The engine: the server's functions over one store, as any client sees them.
+
+Nothing is resident for an execution between its facts: no task, thread or connection. Those who
+wait (long polls) are told after the commit; a poll is only the safety net.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from portcall import ids
+from portcall.clock import Clock, SystemClock
+from portcall.errors import ConflictError, NotFoundError, TooLargeError, UsageError
+from portcall.model import event as e
+from portcall.model.api import (
+    ClaimRequest,
+    Command,
+    ExecutionSummary,
+    ExecutionView,
+    Heartbeat,
+    OpenCall,
+    Report,
+    StartRequest,
+    StopRequest,
+    Stops,
+)
+from portcall.model.outcome import Handle
+from portcall.observe import metrics
+from portcall.orchestrator.bell import Bell
+from portcall.orchestrator.ingest import Effects, Ingest, seconds_until
+from portcall.orchestrator.replay import ReplayReport, replay
+from portcall.orchestrator.view import view
+from portcall.playbook.model import Playbook
+from portcall.store.port import Store, Transaction
+
+T = TypeVar("T")
+CLAIM_LIMIT = 1_000
+EVENTS_LIMIT = 10_000
+BATCH_LIMIT = 1_000
+TICK_LIMIT = 500
+TICK_SECONDS = 5.0
+"""The safety net under the bells, for timers and leases."""
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+
+_handle = msgspec.json.Decoder(Handle).decode
+_command = msgspec.json.Decoder(Command).decode
+
+
+class Engine:
+    """Implements `client.port.Client`. `owner` is the embedded process that drives, '' for a server."""
+
+    def __init__(
+        self,
+        store: Store,
+        load: Callable[[str, str], Playbook],
+        *,
+        owner: str = "",
+        lease_seconds: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store = store
+        self._load = load
+        self._owner = owner
+        self._lease = lease_seconds
+        self._clock = clock or SystemClock()
+        self._ingest = Ingest(load, self._clock)
+        self._commands = Bell()
+        self._stops = Bell()
+        self._timers = Bell()
+        self._ended = Bell()
+        self._facts: dict[str, Bell] = {}
+
+    def drop_cache(self) -> None:
+        """After a commit that failed: what is cached may never have been written."""
+        self._ingest.drop()
+
+    # -- executions -------------------------------------------------------------------------
+
+    async def register(self, text: str, file: str = "") -> str:
+        playbook = self._load(text, file)
+        if not playbook.path:
+            raise UsageError(
+                "the playbook has no metadata.path, which is its name in the catalog: add one, such as `path: team/name`"
+            )
+        at = self._clock.now().timestamp()
+
+        def work(tx: Transaction) -> None:
+            self._put_playbook(tx, playbook)
+            tx.run("put_catalog", path=playbook.path, digest=playbook.digest, at=at)
+
+        await self._store.write(work)
+        return playbook.path
+
+    async def start(self, request: StartRequest) -> str:
+        playbook = await self._playbook_of(request)
+        execution_id = request.execution_id or ids.new_execution_id()
+        if not execution_id.isdecimal():
+            raise UsageError(f"execution_id {execution_id!r} is not a decimal number")
+        started = e.ExecutionStarted(
+            execution_id=execution_id,
+            at=self._clock.now(),
+            event_id=f"{execution_id}-start",
+            playbook=playbook.digest,
+            path=playbook.path or playbook.name,
+            workload=_merge(dict(playbook.workload), request.workload),
+            traceparent=request.traceparent,
+        )
+        effects = Effects()
+
+        def work(tx: Transaction) -> None:
+            self._put_playbook(tx, playbook)
+            self._ingest.remember(playbook)
+            self._ingest.begin(tx, started, self._owner, effects)
+
+        await self._store.write(work)
+        self._tell(effects)
+        return execution_id
+
+    async def _playbook_of(self, request: StartRequest) -> Playbook:
+        if request.playbook:
+            return self._load(request.playbook, request.file)
+
+        def work(tx: Transaction) -> Playbook:
+            row = tx.one("get_catalog", path=request.path)
+            if row is None:
+                known = [path for (path,) in tx.all("catalog_paths")]
+                hint = f"; registered: {', '.join(known[:10])}" if known else "; nothing is registered"
+                raise NotFoundError(f"there is no playbook {request.path!r} in the catalog{hint}")
+            return self._ingest.playbook(tx, row[0])
+
+        return await self._store.write(work)
+
+    def _put_playbook(self, tx: Transaction, playbook: Playbook) -> None:
+        tx.run("put_playbook", digest=playbook.digest, text=playbook.source, file=playbook.file)
+
+    async def cancel(self, execution_id: str, reason: str = "") -> None:
+        effects = Effects()
+
+        def work(tx: Transaction) -> None:
+            state = self._ingest.state(tx, execution_id)
+            if state.ended is not None:
+                raise ConflictError(f"execution {execution_id} has already ended as {state.status}")
+            if state.status == "running":
+                at = self._clock.now()
+                request = e.ExecutionCancelRequested(
+                    execution_id=execution_id, at=at, event_id=f"{execution_id}-cancel", reason=reason
+                )
+                self._ingest.take(tx, request, effects)
+
+        await self._store.write(work)
+        self._tell(effects)
+
+    async def execution(self, execution_id: str, *, after: int = 0, wait_seconds: float = 0) -> ExecutionView:
+        def now(tx: Transaction) -> ExecutionView:
+            state = self._ingest.state(tx, execution_id)
+            return view(self._ingest.playbook(tx, state.playbook), state, self._clock.now())
+
+        def newer(tx: Transaction) -> ExecutionView | None:
+            return now(tx) if self._ingest.state(tx, execution_id).seq > after else None
+
+        return await self._await_fact(execution_id, wait_seconds, newer) or await self._store.write(now)
+
+    async def executions(self, limit: int = 100) -> list[ExecutionSummary]:
+        rows = await self._store.write(lambda tx: tx.all("list_executions", limit=min(limit, EVENTS_LIMIT)))
+        return [
+            ExecutionSummary(
+                execution_id=str(key),
+                path=path,
+                status=status,
+                started=datetime.fromtimestamp(started, UTC),
+                ended=datetime.fromtimestamp(ended, UTC) if ended else None,
+                parked=parked,
+            )
+            for key, path, status, started, ended, _, parked in rows
+        ]
+
+    async def events(
+        self, execution_id: str, *, after: int = 0, limit: int = 1000, wait_seconds: float = 0
+    ) -> list[e.Event]:
+        def work(tx: Transaction) -> list[e.Event] | None:
+            if self._ingest.state(tx, execution_id).seq <= after:
+                return None
+            return self._events(tx, execution_id, after, min(limit, EVENTS_LIMIT))
+
+        return await self._await_fact(execution_id, wait_seconds, work) or []
+
+    def _events(self, tx: Transaction, execution_id: str, after: int, limit: int) -> list[e.Event]:
+        rows = tx.all("events_after", execution=int(execution_id), after=after, limit=limit)
+        return [e.decode(body) for (body,) in rows]
+
+    async def replay(self, execution_id: str) -> ReplayReport:
+        """Fold the log and decide again upon it; what differs from what is kept."""
+
+        def work(tx: Transaction) -> ReplayReport:
+            kept = self._ingest.state(tx, execution_id)
+            log = self._events(tx, execution_id, 0, kept.seq)
+            return replay(self._ingest.playbook(tx, kept.playbook), log, kept)
+
+        return await self._store.write(work)
+
+    # -- workers ----------------------------------------------------------------------------
+
+    async def report(self, events: list[e.Reported], claim: ClaimRequest | None = None) -> Report:
+        if len(events) > BATCH_LIMIT:
+            raise TooLargeError(f"a batch has at most {BATCH_LIMIT} events; this one has {len(events)}")
+        effects = Effects()
+
+        def work(tx: Transaction) -> Report:
+            answers = [self._ingest.answer(tx, event, effects) for event in events]
+            return Report(answers=answers, commands=self._claim(tx, claim) if claim else [])
+
+        report = await self._store.write(work)
+        effects.commands -= len(report.commands)
+        self._tell(effects)
+        return report
+
+    async def claim(self, request: ClaimRequest) -> list[Command]:
+        deadline = time.monotonic() + request.wait_seconds
+        while True:
+            seen = self._commands.rung
+            commands = await self._store.write(lambda tx: self._claim(tx, request))
+            left = deadline - time.monotonic()
+            if commands or left <= 0:
+                return commands
+            await self._commands.wait(seen, min(left, TICK_SECONDS))
+
+    def _claim(self, tx: Transaction, request: ClaimRequest) -> list[Command]:
+        now = self._clock.now().timestamp()
+        limit = min(request.slots, CLAIM_LIMIT)
+        if limit <= 0:
+            return []
+        rows = tx.all(
+            "claim_commands",
+            worker=request.worker_id,
+            lease=now + self._lease,
+            now=now,
+            owner=self._owner,
+            limit=limit,
+        )
+        commands = []
+        for token, body, _ in sorted(rows, key=lambda row: row[2]):
+            command = _command(body)
+            command.claim = token
+            commands.append(command)
+        return commands
+
+    async def heartbeat(self, worker_id: str, calls: dict[str, int]) -> Heartbeat:
+        lease = self._clock.now().timestamp() + self._lease
+
+        def work(tx: Transaction) -> Heartbeat:
+            held = {call: (claim, stop) for call, claim, stop in tx.all("held_commands", worker=worker_id)}
+            mine = {call: claim for call, claim in calls.items() if held.get(call, (None,))[0] == claim}
+            for call, claim in mine.items():
+                tx.run("extend_lease", call_id=call, claim=claim, worker=worker_id, lease=lease)
+            return Heartbeat(
+                stop=[call for call in mine if held[call][1]], lost=[c for c in calls if c not in mine]
+            )
+
+        return await self._store.write(work)
+
+    # -- watchers ---------------------------------------------------------------------------
+
+    async def open_calls(self, runtime: str) -> list[OpenCall]:
+        rows = await self._store.write(lambda tx: tx.all("open_calls", runtime=runtime, owner=self._owner))
+        return [
+            OpenCall(
+                call_id=call,
+                execution_id=str(execution),
+                step=step,
+                handle=_handle(handle) if handle else None,
+                parked_at=datetime.fromtimestamp(parked, UTC) if parked else None,
+                stop=stop,
+                overdue=bool(overdue),
+            )
+            for call, execution, step, handle, parked, stop, overdue in rows
+        ]
+
+    async def known_calls(self, call_ids: list[str]) -> dict[str, Literal["open", "closed", "unknown"]]:
+        def work(tx: Transaction) -> dict[str, Literal["open", "closed", "unknown"]]:
+            found: dict[str, Literal["open", "closed", "unknown"]] = {}
+            for call in call_ids:
+                row = tx.one("get_call", call_id=call)
+                found[call] = "unknown" if row is None else "closed" if row[2] == "closed" else "open"
+            return found
+
+        return await self._store.write(work)
+
+    async def stops(self, runtime: str, after: int, wait_seconds: float) -> Stops:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            seen = self._stops.rung
+            rows = await self._store.write(
+                lambda tx: tx.all("stops", runtime=runtime, after=after, owner=self._owner)
+            )
+            left = deadline - time.monotonic()
+            if rows or left <= 0:
+                break
+            await self._stops.wait(seen, min(left, TICK_SECONDS))
+        requests = [
+            StopRequest(call_id=call, execution_id=str(execution), handle=_handle(handle), reason=reason)
+            for call, execution, handle, reason, _ in rows
+        ]
+        return Stops(requests=requests, cursor=rows[-1][4] if rows else after)
+
+    # -- time -------------------------------------------------------------------------------
+
+    async def run_timers(self, stop: asyncio.Event) -> None:
+        """Fire what is due, until `stop`."""
+        while not stop.is_set():
+            seen = self._timers.rung
+            wait = await self.tick()
+            ring = asyncio.ensure_future(self._timers.wait(seen, min(wait, TICK_SECONDS)))
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait({ring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (ring, stopping):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def tick(self) -> float:
+        """Fire what is due now; seconds until the next is."""
+        effects = Effects()
+
+        def work(tx: Transaction) -> float | None:
+            now = self._clock.now()
+            for call, kind, execution in tx.all("due_timers", now=now.timestamp(), limit=TICK_LIMIT):
+                self._fire(tx, call, kind, str(execution), now, effects)
+            rows = tx.all("expired_commands", now=now.timestamp(), limit=TICK_LIMIT)
+            self._expire(tx, rows, effects)
+            due = [
+                tx.one("next_timer")[0],
+                tx.one("next_command_due", now=now.timestamp())[0],
+                tx.one("next_lease_end")[0],
+            ]
+            return seconds_until(min((d for d in due if d is not None), default=None), now)
+
+        wait = await self._store.write(work)
+        self._tell(effects)
+        self._commands.ring()
+        return TICK_SECONDS if wait is None else wait + 0.001
+
+    def _fire(  # noqa: PLR0913 - a timer's row
+        self, tx: Transaction, call: str, kind: str, execution: str, now: datetime, effects: Effects
+    ) -> None:
+        tx.run("drop_timer", call_id=call, kind=kind)
+        if call not in self._ingest.state(tx, execution).calls:
+            return
+        if kind == "overdue":
+            fact = ids.event_id(call, "call.overdue")
+            overdue = e.CallOverdue(execution_id=execution, at=now, event_id=fact, call_id=call)
+            self._ingest.take(tx, overdue, effects)
+            return
+        done = e.CallDone(
+            execution_id=execution,
+            at=now,
+            event_id=ids.event_id(call, "call.done"),
+            call_id=call,
+            status="success",
+            data={"resumed_at": now.isoformat()},
+        )
+        self._ingest.take(tx, done, effects)
+
+    def _expire(self, tx: Transaction, rows: Iterable[Any], effects: Effects) -> None:
+        for call, execution, worker, claim in rows:
+            expired = e.CommandExpired(
+                execution_id=str(execution),
+                at=self._clock.now(),
+                event_id=ids.event_id(call, f"command.expired/{claim}"),
+                call_id=call,
+                worker_id=worker,
+                claim=claim,
+            )
+            self._ingest.take(tx, expired, effects)
+            metrics.count("leases_expired")
+
+    # -- the embedded mode ------------------------------------------------------------------
+
+    async def adopt(self, execution_id: str) -> None:
+        """Drive an execution whose process is gone: what that one had claimed has expired."""
+        effects = Effects()
+
+        def work(tx: Transaction) -> None:
+            rows = tx.all("claimed_of_execution", execution=int(execution_id))
+            tx.run("own_execution", id=int(execution_id), owner=self._owner)
+            self._expire(tx, rows, effects)
+
+        await self._store.write(work)
+        self._tell(effects)
+
+    async def ended(self, execution_id: str) -> None:
+        """Return when the execution has ended."""
+        while True:
+            seen = self._ended.rung
+            state = await self._store.write(lambda tx: self._ingest.state(tx, execution_id).ended)
+            if state is not None:
+                return
+            await self._ended.wait(seen, TICK_SECONDS)
+
+    async def may_use(self, execution_ids: Iterable[str], kind: str) -> bool:
+        """Whether a playbook of these executions has a tool of this kind."""
+
+        def work(tx: Transaction) -> bool:
+            for each in execution_ids:
+                playbook = self._ingest.playbook(tx, self._ingest.state(tx, each).playbook)
+                if any(tool.kind == kind for step in playbook.steps.values() for tool in step.tools):
+                    return True
+            return False
+
+        return await self._store.write(work)
+
+    async def owner_of(self, execution_id: str) -> str:
+        row = await self._store.write(lambda tx: tx.one("get_execution", id=int(execution_id)))
+        return str(row[7]) if row else ""
+
+    async def look(self) -> int:
+        """A number that changes when another process has written; then rings every bell."""
+        return await self._store.write(lambda tx: tx.version())
+
+    def ring(self) -> None:
+        """Something may have changed: let every waiter look."""
+        for bell in (self._commands, self._stops, self._timers, self._ended, *self._facts.values()):
+            bell.ring()
+
+    # -- telling ----------------------------------------------------------------------------
+
+    async def _await_fact(
+        self, execution_id: str, wait_seconds: float, work: Callable[[Transaction], T | None]
+    ) -> T | None:
+        """What `work` finds, looking again after each fact of the execution."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            bell = self._facts.setdefault(execution_id, Bell())
+            seen = bell.rung
+            found = await self._store.write(work)
+            left = deadline - time.monotonic()
+            if found is None and left > 0:
+                await bell.wait(seen, min(left, TICK_SECONDS))
+                continue
+            if bell.idle:
+                self._facts.pop(execution_id, None)
+            return found
+
+    def _tell(self, effects: Effects) -> None:
+        if effects.commands > 0:
+            self._commands.ring()
+        if effects.stops:
+            self._stops.ring()
+        if effects.timers:
+            self._timers.ring()
+        if effects.ended:
+            self._ended.ring()
+        for execution in effects.executions:
+            if bell := self._facts.get(execution):
+                bell.ring()
+
+    async def ready(self) -> bool:
+        """Whether the store answers."""
+        await self._store.write(lambda tx: tx.one("queued_count"))
+        return True
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` merged over `under`, deeply."""
+    for key, value in over.items():
+        inner = under.get(key)
+        under[key] = _merge(dict(inner), value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return under

@@ -1,0 +1,100 @@
+"""Loops: which iterations begin, and when the loop is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from portcall.errors import ExpressionError
+from portcall.expression import roots
+from portcall.model import event as e
+from portcall.model.event import Error
+from portcall.model.state import Frame, StepRun, run_result
+from portcall.orchestrator import calls
+from portcall.orchestrator.scope import LOOP_NAMES, Output, Scope
+from portcall.playbook.model import Step
+
+if TYPE_CHECKING:
+    from portcall.orchestrator.decide import Decision
+
+
+def begin(decision: Decision, step: Step, run: StepRun) -> None:
+    """Evaluate the list, once, and begin as many iterations as may run."""
+    assert step.loop is not None  # noqa: S101 - the caller has looked
+    try:
+        items = decision.render(step.loop.items, Scope(decision.state, step, run))
+    except ExpressionError as error:
+        _refuse(decision, step, run, f"`loop.in` of step {step.name!r}: {error.message}")
+        return
+    if not isinstance(items, list):
+        found = "nothing" if items is None else f"a {type(items).__name__}"
+        _refuse(decision, step, run, f"`loop.in` of step {step.name!r} must give a list, and gave {found}")
+        return
+    decision.emit(e.LoopStarted(**decision.common(), step=step.name, run=run.run, items=items))
+    _continue(decision, step, run)
+
+
+def _refuse(decision: Decision, step: Step, run: StepRun, message: str) -> None:
+    error = Error(kind="expression", message=message, step=step.name)
+    decision.end_step(step, run, Output(ok=False, data=None, error=error, event="loop.failed"))
+
+
+def _continue(decision: Decision, step: Step, run: StepRun) -> None:
+    loop, spec = run.loop, step.loop
+    assert loop is not None  # noqa: S101 - begun
+    assert spec is not None  # noqa: S101 - begun
+    total = len(loop.items)
+    if spec.mode == "sequential" and loop.failed:
+        _end(decision, step, run)
+        return
+    room = 1 if spec.mode == "sequential" else spec.max_in_flight or total
+    while loop.next < total and len(run.frames) < room:
+        calls.issue(decision, step, run, loop.next, 0)
+    if loop.ended == total:
+        _end(decision, step, run)
+
+
+def iteration_ended(  # noqa: PLR0913 - where the iteration stood
+    decision: Decision, step: Step, run: StepRun, frame: Frame, output: Output, *, forgiven: bool
+) -> None:
+    """One pass is through: its own part of the step's `set`, then the next."""
+    assert frame.iteration is not None  # noqa: S101 - a loop's
+    error = output.error
+    if output.ok:
+        mine = {t: v for t, v in step.set.items() if of_iteration(step, t, v)}
+        scope = Scope(decision.state, step, run, frame, output, decision.input_of(step, run))
+        try:
+            decision.apply_set(mine, scope)
+        except ExpressionError as caught:
+            message = f"`set` of step {step.name!r}: {caught.message}"
+            error, forgiven = Error(kind="expression", message=message, step=step.name), False
+    failed = error is not None and not forgiven
+    decision.emit(
+        e.IterationEnded(
+            **decision.common(),
+            step=step.name,
+            run=run.run,
+            iteration=frame.iteration,
+            status="failed" if failed else "completed",
+            error=error,
+        )
+    )
+    _continue(decision, step, run)
+
+
+def of_iteration(step: Step, target: str, value: Any) -> bool:
+    """Whether a `set` entry of a loop is each iteration's: it writes `iter.` or reads the loop's names."""
+    if step.loop is None:
+        return False
+    return target.startswith("iter.") or not roots(value).isdisjoint(LOOP_NAMES | {step.loop.iterator})
+
+
+def _end(decision: Decision, step: Step, run: StepRun) -> None:
+    loop = run.loop
+    assert loop is not None  # noqa: S101 - begun
+    error = None
+    if loop.failed:
+        first = loop.error or Error(kind="exception", message="no reason was given")
+        message = f"{loop.failed} of {len(loop.items)} iterations failed; the first: {first.message}"
+        error = Error(kind=first.kind, message=message, retryable=first.retryable, step=step.name)
+    event = "loop.failed" if loop.failed else "loop.done"
+    decision.end_step(step, run, Output(ok=error is None, data=run_result(run), error=error, event=event))

@@ -1,0 +1,128 @@
+"""Start the one child that is the container: held at a gate until its start is on record.
+
+The child waits on a pipe before it becomes the command, so that a supervisor that dies before it
+has recorded the container has proven that nothing ran.
+Standard library only: the supervisors use it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+
+from portcall.runtime.process import record
+from portcall.runtime.process.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+"""All that a container sees of the environment portcall was started in: the rest may be secret."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+_DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP)
+
+
+def become_supervisor() -> None:
+    """Adopt whatever the container leaves behind, and be told apart in `ps`."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(_PR_SET_NAME, b"portcall-job", 0, 0, 0)
+
+
+def base_environment() -> dict[str, str]:
+    """What of this process's environment goes on, with the interpreter's own folder first on PATH."""
+    base = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    path = base.get("PATH", os.defpath)
+    return base | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{path}"}
+
+
+def plan(spec: Record, folder: str) -> tuple[list[str], dict[str, str]]:
+    """The arguments and the environment of the container, with the paths of staged files put in."""
+    staged = staged_paths([str(file["path"]) for file in _items(spec, "files")], folder)  # type: ignore[index] - JSON
+    argv = [staged.get(str(word), str(word)) for word in _items(spec, "command") + _items(spec, "args")]
+    own = spec.get("env") or {}
+    env = {name: staged.get(value, value) for name, value in dict(own).items()}  # type: ignore[call-overload] - JSON
+    return argv, base_environment() | env | _told(spec, folder)
+
+
+def _items(spec: Record, key: str) -> list[object]:
+    found = spec.get(key) or []
+    return list(found) if isinstance(found, list) else []
+
+
+def _told(spec: Record, folder: str) -> dict[str, str]:
+    told = {
+        "PORTCALL_EXECUTION_ID": spec["execution_id"],
+        "PORTCALL_STEP": spec["step"],
+        "PORTCALL_ATTEMPT": spec.get("attempt", 1),
+        "PORTCALL_CALL_ID": spec["call_id"],
+        "PORTCALL_RESULT": f"{folder}/{record.RESULT}",
+    }
+    if spec.get("traceparent"):
+        told["TRACEPARENT"] = spec["traceparent"]
+    return {name: str(value) for name, value in told.items()}
+
+
+def staged_paths(paths: list[str], folder: str) -> dict[str, str]:
+    """Path as the playbook has it to the place where it is staged, always below the folder."""
+    return {path: f"{folder}/{record.FILES}{os.path.normpath('/' + path.lstrip('/'))}" for path in paths}
+
+
+class Container:
+    """The child. `pid` stays the same when it becomes the command."""
+
+    def __init__(self, argv: list[str], env: dict[str, str], workdir: str, umask: int) -> None:
+        gate, self._open_gate = os.pipe()
+        self._failure, failure = os.pipe()
+        self.output, output = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self._open_gate)
+                _wait_at(gate, parent)
+                _become(argv, env, workdir, umask, output)
+            except OSError as error:
+                words = {"errno": error.errno, "what": "workdir" if error.filename == workdir else "command"}
+                os.write(failure, json.dumps(words).encode())
+            finally:
+                os._exit(127)
+        for fd in (gate, failure, output):
+            os.close(fd)
+
+    def start(self) -> Record | None:
+        """Open the gate. None: the command runs; otherwise why it could not be started."""
+        try:
+            os.write(self._open_gate, b"1")
+        except BrokenPipeError:
+            pass  # it was killed at the gate: its exit tells
+        os.close(self._open_gate)
+        words = os.read(self._failure, 4096)
+        os.close(self._failure)
+        return dict(json.loads(words)) if words else None
+
+
+def _wait_at(gate: int, parent: int) -> None:
+    os.setsid()
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent or os.read(gate, 1) != b"1":
+        os._exit(127)
+
+
+def _become(argv: list[str], env: dict[str, str], workdir: str, umask: int, output: int) -> NoReturn:
+    signal.set_wakeup_fd(-1)
+    for number in _DEFAULTED:
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.umask(umask)
+    os.chdir(workdir)
+    os.execvpe(argv[0], argv, env)

@@ -1,0 +1,86 @@
+"""Listen, until told to stop; then let what is under way end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+
+from portcall.errors import UsageError
+from portcall.server.endpoint import Server
+from portcall.server.guard import check_binding
+
+if TYPE_CHECKING:
+    import uvicorn
+
+SHUTDOWN_SECONDS = 10
+"""For requests under way; long polls end at once."""
+_KEEPALIVE_SECONDS = 75  # longer than clients keep an idle connection
+
+
+async def serve(
+    app: Starlette, host: str, port: int, stop: asyncio.Event, *, on_listening: Callable[[str], None]
+) -> None:
+    """Serve `app` (of `create_app`) until `stop` is set. `on_listening` gets the URL, with the real port.
+
+    Signals are the caller's. Errors: `UsageError` when the address may or can not be used.
+    """
+    shared: Server = app.state.server
+    check_binding(host, shared.settings.token)
+    listening = _listen(host, port)
+    server = _make(app)
+    on_listening(_url(listening))
+    running = asyncio.ensure_future(server.serve([listening]))
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        shared.polls.end()
+        server.should_exit = True
+        await running
+
+
+def _make(app: Starlette) -> uvicorn.Server:
+    import uvicorn  # noqa: PLC0415 - slow to import
+
+    class Quiet(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEPALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return Quiet(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket: connections wait in it from now on."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"The server cannot listen on {host}:{port}: {error.strerror or error};"
+            " choose another --host or --port."
+        ) from error
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,227 @@
+"""SQLite: one writer thread that takes all that waits, runs each transaction function, commits once.
+
+Each function runs in its own savepoint, so that one that fails takes back only its own writes. The
+commit is made durable by fsync (`synchronous=FULL`) before any caller hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from portcall.errors import PortcallError, UnavailableError, UsageError
+from portcall.store.queries import QUERIES
+
+T = TypeVar("T")
+BUSY_SECONDS = 30.0
+GROUP = 256
+"""Transaction functions in one commit, at most."""
+
+
+class Transaction:
+    """What a transaction function may do: named queries."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+
+    def run(self, name: str, **parameters: Any) -> int:
+        """Rows changed."""
+        return self._execute(QUERIES[name], parameters).rowcount
+
+    def one(self, name: str, **parameters: Any) -> Any:
+        """The first row, or None."""
+        return self._execute(QUERIES[name], parameters).fetchone()
+
+    def all(self, name: str, **parameters: Any) -> list[Any]:
+        return self._execute(QUERIES[name], parameters).fetchall()
+
+    def many(self, name: str, rows: list[dict[str, Any]]) -> None:
+        self._connection.executemany(QUERIES[name], rows)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is done inside is taken back when it raises."""
+        self._execute("SAVEPOINT part")
+        try:
+            yield
+        except Exception:
+            self._execute("ROLLBACK TO part")
+            raise
+        finally:
+            self._execute("RELEASE part")
+
+    def version(self) -> int:
+        """Changes when another process has written."""
+        return int(self._execute("PRAGMA data_version").fetchone()[0])
+
+
+Work = Callable[[Transaction], T]
+
+
+class SqliteStore:
+    """`write` runs a transaction function and gives its result once it is on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when a commit has failed: what its functions have cached was never written."""
+        self._queue: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Make the file and its schema, or bring it up to date. Raises UsageError, UnavailableError."""
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _migrate(connection)
+        except (OSError, sqlite3.Error) as error:
+            raise _explain(error, self._path) from error
+        self._connection = connection
+        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def write(self, work: Work[T]) -> T:
+        if self._thread is None:
+            raise UnavailableError(f"the database {self._path} is closed")
+        future: Future[T] = Future()
+        self._queue.put((work, future))
+        return await asyncio.wrap_future(future)
+
+    def _serve(self) -> None:
+        while (item := self._queue.get()) is not None:
+            group = [item]
+            closing = False
+            while len(group) < GROUP:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    closing = True
+                    break
+                group.append(more)
+            self._commit(group)
+            if closing:
+                return
+
+    def _commit(self, group: list[tuple[Work[Any], Future[Any]]]) -> None:
+        connection = self._connection
+        assert connection is not None, "the store is open"  # noqa: S101 - for the type checker
+        done: list[tuple[Future[Any], Any]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for work, future in group:
+                try:
+                    done.append((future, _one(connection, work, alone=len(group) == 1)))
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 - its caller hears of it; the others go on
+                    future.set_exception(error)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._abandon(connection, group, _explain(error, self._path))
+            return
+        for future, result in done:
+            future.set_result(result)
+
+    def _abandon(
+        self,
+        connection: sqlite3.Connection,
+        group: list[tuple[Work[Any], Future[Any]]],
+        error: BaseException,
+    ) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        self.on_lost()
+        for _, future in group:
+            if not future.done():
+                future.set_exception(error)
+
+
+def _one(connection: sqlite3.Connection, work: Work[T], *, alone: bool) -> T:
+    """Run one function. In a group it has a savepoint; alone the whole transaction is its own."""
+    transaction = Transaction(connection)
+    if not alone:
+        with transaction.savepoint():
+            return work(transaction)
+    try:
+        return work(transaction)
+    except sqlite3.Error:
+        raise
+    except Exception:
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
+        raise
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is newer than the database, forwards only, under the write lock."""
+    scripts = sorted(
+        (path.name, path)
+        for path in files("portcall.store").joinpath("migrations").iterdir()
+        if path.name.endswith(".sql")
+    )
+    if connection.execute("PRAGMA user_version").fetchone()[0] == len(scripts):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(scripts):
+            raise UsageError(
+                f"the database was made by a newer portcall (schema {version}, this one knows {len(scripts)}): "
+                "upgrade portcall, or name another database with --db"
+            )
+        for _, script in scripts[version:]:
+            for statement in _statements(script.read_text(encoding="utf-8")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(scripts)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _statements(script: str) -> list[str]:
+    statements, buffer = [], ""
+    for line in script.splitlines(keepends=True):
+        buffer += line
+        if sqlite3.complete_statement(buffer):
+            statements.append(buffer)
+            buffer = ""
+    return statements
+
+
+def _explain(error: Exception, path: Path) -> PortcallError:
+    text = str(error)
+    if "full" in text:
+        return UnavailableError(f"the disk that holds {path} is full: make room; nothing was lost")
+    if "locked" in text or "busy" in text:
+        return UnavailableError(f"the database {path} is locked by another process: try again when it has ended")
+    if "not a database" in text or "malformed" in text:
+        return UsageError(f"{path} is not a portcall database, or is damaged: name another with --db")
+    if "unable to open" in text or isinstance(error, OSError):
+        return UsageError(f"cannot open the database {path}: {text}")
+    return UnavailableError(f"the database {path} failed: {text}")
