@@ -21,7 +21,7 @@ demo: $(STAMP) ## a real pipeline: containers in flight on one worker slot, one 
 	@sh examples/demo/run
 
 test: $(STAMP) ## every test that needs no cluster
-	@$(VENV)/bin/pytest $(ARGS)
+	@$(VENV)/bin/pytest -n auto --maxprocesses 4 $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import rules, schemas, docs
 	@sh scripts/check

@@ -1,4 +1,6 @@
-"""Checks the documentation: every relative link and anchor leads somewhere, and the site builds without a warning."""
+"""Checks the documentation: every relative link leads somewhere, what is generated in it is current, and the
+site builds without a warning. With `--write` the generated parts are written anew.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from portcall.settings import describe
+
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|(?:src|href|srcset)=\"([^\"]+)\"")
+SETTINGS = re.compile(r"(?<=--write -->\n).*?(?=<!-- settings: end -->)", re.DOTALL)
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
 
@@ -20,9 +25,8 @@ def pages() -> list[Path]:
 
 def anchors(text: str) -> set[str]:
     """The ids that the site's builder and GitHub both give to headings."""
-    plain = (
-        re.sub(r"[^\w\- ]", "", CODE.sub(lambda m: m[0][1:-1], h)) for h in HEADING.findall(FENCE.sub("", text))
-    )
+    titles = (CODE.sub(lambda code: code[0][1:-1], title) for title in HEADING.findall(FENCE.sub("", text)))
+    plain = (re.sub(r"[^\w\- ]", "", title) for title in titles)
     return {title.strip().lower().replace(" ", "-") for title in plain}
 
 
@@ -56,8 +60,30 @@ def built() -> list[str]:
     return [] if ran.returncode == 0 else [f"the site does not build:\n{ran.stdout}{ran.stderr}"]
 
 
+def settings_table() -> str:
+    """Every setting as its own class describes it."""
+    rows = ["| flag | variable | default | what it is |", "|---|---|---|---|"]
+    for one in describe():
+        default = f"`{one.default}`" if one.default else ""
+        rows.append(f"| `{one.flag}` | `{one.env}` | {default} | {one.help} |")
+    return "\n" + "\n".join(rows) + "\n\n"
+
+
+def stale(*, write: bool) -> list[str]:
+    """Says that the table of settings is not current, or makes it so."""
+    page = ROOT / "docs" / "operations.md"
+    old = page.read_text()
+    new = SETTINGS.sub(lambda _: settings_table(), old, count=1)
+    if write:
+        page.write_text(new)
+    elif new != old:
+        return ["docs/operations.md: the settings are not current; run scripts/docs.py --write"]
+    return []
+
+
 def main() -> int:
-    problems = [line for page in pages() for line in broken(page)] + built()
+    problems = stale(write="--write" in sys.argv[1:])
+    problems += [line for page in pages() for line in broken(page)] + built()
     for line in problems:
         print(line, file=sys.stderr)
     return 1 if problems else 0

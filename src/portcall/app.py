@@ -168,7 +168,7 @@ async def run_worker(settings: Settings) -> None:
         worker_id=worker_id,
         slots=settings.slots,
         lease_seconds=settings.lease_seconds,
-        drain_seconds=settings.drain_seconds,
+        drain_seconds=10.0,
         workdir=Path.cwd(),
     )
     _say(f"portcall worker: {worker_id}, {settings.slots} slots, server {settings.server}")

@@ -9,22 +9,25 @@ import functools
 import os
 import signal as signals
 
+_STATE, _START_TIME = 0, 19
+"""Places in /proc/<pid>/stat after the command's name (proc_pid_stat(5))."""
+
 
 @functools.cache
 def boot_id() -> str:
     """The kernel's random id of this boot (proc_sys_kernel(5), random/boot_id)."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - pathlib is heavy
-        return file.read().strip()
+    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is heavy
+        return file.read().strip().decode()
 
 
 def start_time(pid: int) -> int | None:
     """Field 22 of /proc/<pid>/stat, in clock ticks since boot; None when it is gone or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - pathlib is heavy
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is heavy
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if len(fields) < 20 or fields[0] in (b"Z", b"X") else int(fields[19])
+    return None if fields[_STATE] in (b"Z", b"X") else int(fields[_START_TIME])
 
 
 class ProcessId:

@@ -6,6 +6,7 @@ binary Ki to Ei, decimal k to E, and n, u, m for parts.
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 
@@ -13,7 +14,9 @@ from portcall.errors import UsageError
 
 Quantity = str | int | float
 
-_FORM = re.compile(r"\+?(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?")
+_FORM = re.compile(
+    r"\+?(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d{1,2})?", re.ASCII
+)
 _FACTOR = re.compile(r"(\d+(?:\.\d+)?)\s*x?")
 _BINARY = {f"{letter}i": Decimal(1024) ** (power + 1) for power, letter in enumerate("KMGTPE")}
 _DECIMAL = {letter: Decimal(1000) ** (power + 1) for power, letter in enumerate("kMGTPE")}
@@ -23,7 +26,7 @@ _SCALE = {**_BINARY, **_DECIMAL, **_PARTS}
 
 def parse_memory(quantity: Quantity) -> int:
     """Bytes, rounded up. Raises `UsageError`."""
-    return -int(-_amount(quantity, "64Mi or 2Gi") // 1)
+    return math.ceil(_amount(quantity, "64Mi or 2Gi"))
 
 
 def parse_cpu(quantity: Quantity) -> float:

@@ -240,7 +240,8 @@ def _of_environment(env: Mapping[str, str]) -> list[_Value]:
     names = {variable(key): key for key in _FIELDS}
     found = []
     for name, raw in env.items():
-        if not name.startswith("PORTCALL_") or (name == "PORTCALL_PORT" and raw.startswith("tcp://")):
+        linked = name == "PORTCALL_PORT" and raw.startswith("tcp://")
+        if linked or name == "PORTCALL_CONFIG" or not name.startswith("PORTCALL_"):
             continue
         if name in names:
             found.append(_Value(names[name], raw, f"The environment variable {name}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -36,8 +36,19 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+class UnreadError(Exception):
+    """Nobody reads the output any more."""
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when that command is used, and not before."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click would exit with 1, which here says that an execution failed.
+            raise UnreadError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
@@ -67,7 +78,7 @@ class LazyGroup(click.Group):
 
 
 def _did_you_mean(name: str) -> str:
-    import difflib  # noqa: PLC0415 - only where it is used
+    import difflib
 
     near = difflib.get_close_matches(name, COMMANDS, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -94,9 +94,9 @@ class Follower:
 
 async def _live(client: Client, execution_id: str, terminal: Terminal, slots: Slots | None) -> None:
     await asyncio.sleep(GRACE_SECONDS)
-    from rich.live import Live  # noqa: PLC0415 - slow to import
+    from rich.live import Live
 
-    from portcall.cli.screen import screen  # noqa: PLC0415 - slow to import
+    from portcall.cli.screen import screen
 
     console = terminal.console()
     seq = 0

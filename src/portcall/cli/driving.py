@@ -35,7 +35,7 @@ class EngineOptions:
         return Target(self.db or default_db())
 
     def named_credentials(self) -> dict[str, dict[str, Any]]:
-        import os  # noqa: PLC0415 - only where it is used
+        import os
 
         return credentials(self.credentials, os.environ)
 

@@ -86,7 +86,7 @@ def engine(
     catalog: Path | None,
 ) -> EngineContext:
     require_runtime(runtime)
-    from portcall import local  # noqa: PLC0415 - slow to import
+    from portcall import local
 
     return local.Local(
         prepare(db),
@@ -99,21 +99,21 @@ def engine(
 
 
 def store(db: Path) -> AbstractAsyncContextManager[Stored]:
-    from portcall import local  # noqa: PLC0415 - slow to import
+    from portcall import local
 
     return local.open_store(db.absolute())
 
 
 def runtime(db: Path) -> AbstractAsyncContextManager[Runtime]:
     """The runtime whose containers the executions of this database use."""
-    from portcall import local  # noqa: PLC0415 - slow to import
+    from portcall import local
 
     return local.open_runtime(db.absolute())
 
 
 async def owner_of(db: Path, execution_id: str) -> int | None:
     """The pid of the live process that drives the execution."""
-    from portcall import local  # noqa: PLC0415 - slow to import
+    from portcall import local
 
     # It runs an event loop of its own.
-    return await asyncio.to_thread(local.owner_of, db.absolute(), execution_id)
+    return await asyncio.to_thread(local.owner_of, db, execution_id)

@@ -25,7 +25,7 @@ def workload(assignments: Iterable[str], file: str | None) -> dict[str, Any]:
 
 def scalar(text: str) -> Any:
     """A value as YAML 1.2 reads a plain scalar, or JSON; anything else is the text itself."""
-    from portcall.playbook.scalar import ScalarError, plain  # noqa: PLC0415 - only where it is used
+    from portcall.playbook.scalar import ScalarError, plain
 
     if text[:1] in {"{", "[", '"'}:
         try:
@@ -88,7 +88,7 @@ def _parse(text: str, file: str, what: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        from portcall.playbook.source import parse  # noqa: PLC0415 - only where it is used
+        from portcall.playbook.source import parse
 
     wrong = _Complaints()
     node = parse(text, wrong)

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 import click
 
 from portcall import __version__
-from portcall.cli.commands import LazyGroup
+from portcall.cli.commands import LazyGroup, UnreadError
 from portcall.errors import PortcallError
 
 INTERRUPTED = 130
+UNREAD = 141
 
 
 @click.command(
@@ -58,7 +59,7 @@ def run(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for ea
     except KeyboardInterrupt:
         click.echo("portcall: interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, UnreadError):
         return _pipe_closed()
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -82,7 +83,7 @@ def _usage(error: click.ClickException) -> int:
 def _failed(error: Exception, text: str, code: int) -> int:
     click.echo(text, err=True)
     if os.environ.get("PORTCALL_DEBUG", "") not in ("", "0"):
-        import traceback  # noqa: PLC0415 - only where it is used
+        import traceback
 
         click.echo("".join(traceback.format_exception(error)), err=True)
     return code
@@ -97,4 +98,4 @@ def _pipe_closed() -> int:
     # The reader of a pipe is gone (`portcall ps | head`): nothing can be said, and exit must not try to flush.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
-    return 0
+    return UNREAD

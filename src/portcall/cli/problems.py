@@ -15,7 +15,7 @@ def shown(text: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        from portcall.playbook.problems import PlaybookError, show  # noqa: PLC0415 - only where it is used
+        from portcall.playbook.problems import PlaybookError, show
 
         if not isinstance(error, PlaybookError):
             raise

@@ -92,7 +92,7 @@ def _failures(view: ExecutionView, tails: Mapping[str, str], terminal: Terminal)
         yield f"  {clean(name)}: {clean(message)}"
         lines = tails.get(name, "").splitlines()[-TAIL_LINES:]
         if lines:
-            yield terminal.paint(f"    its last {len(lines)} lines of output:", "bright_black")
+            yield terminal.paint("    the end of its output:", "bright_black")
         for line in lines:
             yield f"    | {clean(line)}"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from portcall.cli.text import clean, compact, duration, elapsed, one_line, plural
-from portcall.model.api import CallView, ExecutionView, StepView
+from portcall.model.api import CallView, ExecutionView, LoopView, StepView
 
 CONTAINER_RUNTIMES = frozenset({"process", "docker", "kubernetes"})
 MARK = {
@@ -141,8 +141,7 @@ def _detail(step: StepView) -> str:
 
 
 def _progress(step: StepView) -> str:
-    loop = step.loop
-    assert loop is not None  # noqa: S101 - the caller asked
+    loop = step.loop or LoopView(total=0)
     parts = [f"{loop.success + loop.failed}/{loop.total}"]
     if loop.failed:
         parts.append(f"{loop.failed} failed")

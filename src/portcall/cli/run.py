@@ -44,7 +44,7 @@ def command(**given: Any) -> int:
     )
     with problems.shown(text):
         if run.detach:
-            from portcall.cli.detach import detach  # noqa: PLC0415 - only where it is used
+            from portcall.cli.detach import detach
 
             return detach(run, request)
         return _here(run, request)

@@ -21,7 +21,7 @@ def command(*, what: str) -> int:
 
 
 def _schema(what: str) -> dict[str, Any]:
-    from portcall.model.schema import event_schema, outcome_schema  # noqa: PLC0415 - only where it is used
+    from portcall.model.schema import event_schema, outcome_schema
 
     if what == "event":
         return event_schema()
@@ -30,7 +30,7 @@ def _schema(what: str) -> dict[str, Any]:
 
 def playbook_schema() -> dict[str, Any]:
     """The language's, with the tool kinds that are installed."""
-    from portcall.playbook import json_schema  # noqa: PLC0415 - only where it is used
-    from portcall.tool import registry  # noqa: PLC0415 - only where it is used
+    from portcall.playbook import json_schema
+    from portcall.tool import registry
 
     return json_schema(registry.kinds())

@@ -28,6 +28,6 @@ def command(**given: Any) -> int:
 
     It listens on this machine only, unless a token is set.
     """
-    from portcall import app  # noqa: PLC0415 - slow to import
+    from portcall import app
 
     return serving.serve(app.run_server, given)

@@ -50,9 +50,9 @@ def flags(*keys: str) -> Callable[[F], F]:
 
 def serve(main: Callable[[Settings], Coroutine[Any, Any, None]], given: dict[str, Any]) -> int:
     """Runs until a signal asks it to end, which `main` sees to; that is no error."""
-    import uvloop  # noqa: PLC0415 - slow to import
+    import uvloop
 
-    from portcall.observe import logging  # noqa: PLC0415 - only where it is used
+    from portcall.observe import logging
 
     config = given.pop("config", None)
     loaded = load(given, config)

@@ -42,7 +42,7 @@ class Target:
     @classmethod
     def at_server(cls, server: str | None, token: str | None) -> Target:
         """The server that flags, environment and settings file name, by default the one on this machine."""
-        from portcall.cli.serving import load  # noqa: PLC0415 - only where it is used
+        from portcall.cli.serving import load
 
         settings = load({"server": server, "token": token})
         return cls(default_db(), settings.server, settings.token)
@@ -60,7 +60,7 @@ class Target:
             async with embedded.store(embedded.existing(self.db)) as client:
                 yield client
             return
-        from portcall.client.http import HttpClient  # noqa: PLC0415 - slow to import
+        from portcall.client.http import HttpClient
 
         remote = HttpClient(self.server, self.token)
         try:

@@ -50,7 +50,7 @@ class Terminal:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; a column that starts with `>` is set to the right. Never cut in a pipe."""
         if self.tty:
-            from portcall.cli.screen import table  # noqa: PLC0415 - slow to import
+            from portcall.cli.screen import table
 
             self.console().print(table(columns, rows))
             return
@@ -60,7 +60,7 @@ class Terminal:
     def steps(self, rows: Sequence[Row]) -> None:
         """The table of an execution's steps."""
         if self.tty:
-            from portcall.cli.screen import steps  # noqa: PLC0415 - slow to import
+            from portcall.cli.screen import steps
 
             self.console().print(steps(rows, self.console().width))
             return
@@ -80,7 +80,7 @@ class Terminal:
             self.line(text)
 
     def console(self) -> Console:
-        from rich.console import Console  # noqa: PLC0415 - slow to import
+        from rich.console import Console
 
         return Console(file=self.stream, no_color=not self.color, highlight=False, emoji=False, markup=False)
 

@@ -24,9 +24,9 @@ def command(*, file: str, as_json: bool) -> int:
 
     Exit code 0 when it can run (warnings and notes do not count), 2 when it cannot.
     """
-    from portcall.app import load_playbook  # noqa: PLC0415 - slow to import
-    from portcall.playbook.problems import PlaybookError  # noqa: PLC0415 - only where it is used
-    from portcall.playbook.problems import as_json as problems_json  # noqa: PLC0415 - only where it is used
+    from portcall.app import load_playbook
+    from portcall.playbook.problems import PlaybookError
+    from portcall.playbook.problems import as_json as problems_json
 
     text = read_text(file, "Playbook")
     try:
@@ -48,7 +48,7 @@ def command(*, file: str, as_json: bool) -> int:
 
 
 def _show(error: Any, text: str) -> None:
-    from portcall.playbook.problems import show  # noqa: PLC0415 - only where it is used
+    from portcall.playbook.problems import show
 
     terminal = out()
     terminal.line(show(error.problems, text, color=terminal.color).rstrip())

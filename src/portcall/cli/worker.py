@@ -22,6 +22,6 @@ from portcall.cli import serving
 )
 def command(**given: Any) -> int:
     """Run tools for a server, until SIGTERM."""
-    from portcall import app  # noqa: PLC0415 - slow to import
+    from portcall import app
 
     return serving.serve(app.run_worker, given)

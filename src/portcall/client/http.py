@@ -117,12 +117,12 @@ class HttpClient:
         wait: float = 0,
     ) -> T:
         """POST when there is a body: text is YAML, anything else becomes JSON."""
-        import httpx2  # noqa: PLC0415 - slow to import, and the embedded mode never needs it
+        import httpx2
 
         headers = {"traceparent": tracing.child(tracing.current())}
         content = None
         if body is not None:
-            content = body.encode() if isinstance(body, str) else _encoder.encode(body)
+            content = _encoded(body)
             headers["content-type"] = _YAML if isinstance(body, str) else _JSON
         pool = self._connected()
         timeout = httpx2.Timeout(self._timeout + wait, connect=min(_CONNECT_SECONDS, self._timeout))
@@ -152,7 +152,7 @@ class HttpClient:
 
     def _connected(self) -> httpx2.AsyncClient:
         if self._pool is None:
-            import httpx2  # noqa: PLC0415 - as above
+            import httpx2
 
             headers = {"accept": _JSON, "accept-encoding": "identity", "user-agent": "portcall"}
             if self._token:
@@ -200,6 +200,14 @@ class HttpClient:
         return error
 
 
+def _encoded(body: object) -> bytes:
+    try:
+        return body.encode() if isinstance(body, str) else _encoder.encode(body)
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else _reason(error)
+        raise UsageError(f"The request cannot be sent as JSON: {reason}.") from error
+
+
 def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -219,7 +227,7 @@ def _foreign(url: str, status: int) -> PortcallError:
 
 def _no_tls() -> Any:
     """A context that trusts nobody: plain http needs none, and loading the certificates takes long."""
-    import ssl  # noqa: PLC0415 - as above
+    import ssl
 
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 

@@ -105,7 +105,7 @@ def to_error(failure: Failure, status: int) -> errors.PortcallError:
 
 
 def _playbook_error(body: ErrorBody) -> errors.PortcallError | None:
-    from portcall.playbook.problems import PlaybookError, Problem  # noqa: PLC0415 - rarely needed
+    from portcall.playbook.problems import PlaybookError, Problem
 
     try:
         return PlaybookError(msgspec.convert(body.problems, list[Problem]))

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from portcall.errors import ExpressionError
-from portcall.expression.view import unwrap
+from portcall.expression.view import Budget, ListView, unwrap
+
+RANGE_LIMIT: Final = 10_000
 
 
 def from_json(text: Any) -> Any:
@@ -37,9 +39,17 @@ def b64decode(text: Any) -> str:
 def shell_quote(value: Any) -> str:
     """The value as one word of a POSIX shell; a list as several. What is not text is written as JSON."""
     value = unwrap(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return " ".join(shell_quote(each) for each in value)
     return shlex.quote(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def bounded_range(*arguments: int) -> ListView:
+    """Python's `range`, of at most 10,000 numbers."""
+    numbers = range(*arguments)
+    if len(numbers) > RANGE_LIMIT:
+        raise ExpressionError(f"range gives at most {RANGE_LIMIT} numbers")
+    return ListView(list(numbers), Budget())
 
 
 def _text(value: Any, name: str) -> str:

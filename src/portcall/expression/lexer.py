@@ -32,8 +32,15 @@ _KINDS: Final[dict[str, Kind]] = {"{{": "expression", "{%": "statement", "{#": "
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    """`start`: its place in the template."""
+
     kind: TokenKind
     text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,8 @@ def _tag(source: str, start: int, kind: Kind) -> Tag:
         return Tag(kind, start, len(source) if end < 0 else end + 2, "")
     if source[position : position + 1] in {"-", "+"}:
         position += 1
-    begin, depth, tokens = position, 0, []
+    begin, depth = position, 0
+    tokens: list[Token] = []
     while position < len(source):
         if depth == 0 and (closing := _CLOSE[kind].match(source, position)):
             return Tag(kind, start, closing.end(), source[begin:position], tuple(tokens))
@@ -76,7 +84,7 @@ def _tag(source: str, start: int, kind: Kind) -> Tag:
         if match is None:
             break
         group: TokenKind = match.lastgroup  # type: ignore[assignment] # one of the pattern's four names
-        tokens.append(Token(group, match[group]))
+        tokens.append(Token(group, match[group], match.start(group)))
         if group == "operator":
             depth += (match[group] in "([{") - (match[group] in ")]}")
         position = match.end()

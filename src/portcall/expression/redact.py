@@ -14,6 +14,8 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
     The longest secrets go first, so that one which contains another leaves no tail behind.
     """
-    for secret in sorted({each for each in secrets if len(each) >= SHORTEST}, key=lambda each: (-len(each), each)):
+    for secret in sorted(
+        {each for each in secrets if len(each) >= SHORTEST}, key=lambda each: (-len(each), each)
+    ):
         text = text.replace(secret, MASK)
     return text

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _log = logging.getLogger("portcall.metrics")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_LONG = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+_LONG = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,23 @@ METRICS: tuple[Metric, ...] = (
     Metric("http_polls", "gauge", "Long polls that wait now."),
     Metric("http_refused", "counter", "Requests refused before any work.", ("reason",)),
     Metric("events_received", "counter", "Events posted by workers and watchers.", ("verdict",)),
+    # the engine
+    Metric("leases_expired", "counter", "Commands whose worker was gone before their end."),
+    # the worker
+    Metric("worker_claims", "counter", "Commands claimed."),
+    Metric("worker_calls", "counter", "Calls that the worker itself ended.", ("status",)),
+    Metric("worker_parked", "counter", "Calls handed to something outside."),
+    Metric("worker_deferred", "counter", "Calls given back, since the outside was away."),
+    Metric("worker_outbox", "gauge", "Events that the server has not answered yet."),
+    Metric("worker_server_errors", "counter", "Requests that the server did not answer.", ("request",)),
+    # the watcher
+    Metric("watcher_delivered", "counter", "Outcomes delivered.", ("verdict",)),
+    Metric("watcher_comparisons", "counter", "Comparisons of the open calls with the runtime.", ("result",)),
+    Metric("watcher_comparison_seconds", "seconds", "Time of one comparison.", buckets=_LONG),
+    Metric("watcher_lost", "counter", "Calls judged lost."),
+    Metric("watcher_stop_requests", "counter", "Calls that the runtime was asked to stop.", ("reason",)),
+    Metric("watcher_observe_restarts", "counter", "Times the stream of observations ended or failed."),
+    Metric("watcher_alarms", "counter", "What a person should look at.", ("kind",)),
 )
 _LABELS = {metric.name: set(metric.labels) for metric in METRICS}
 
@@ -49,7 +66,7 @@ class _Metrics:
         self._missed: set[str] = set()
 
     def enable(self, *, strict: bool) -> None:
-        from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - slow to import
+        from prometheus_client import CollectorRegistry, ProcessCollector
 
         self.strict = strict
         self._made.clear()
@@ -79,7 +96,7 @@ class _Metrics:
 
 
 def _make(metric: Metric, registry: CollectorRegistry) -> Any:
-    from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415 - slow to import
+    from prometheus_client import Counter, Gauge, Histogram
 
     name = f"portcall_{metric.name}"
     if metric.kind == "counter":
@@ -124,6 +141,6 @@ def render() -> bytes:
     """The Prometheus text format; empty until `enable()`."""
     if _metrics.registry is None:
         return b""
-    from prometheus_client import generate_latest  # noqa: PLC0415 - slow to import
+    from prometheus_client import generate_latest
 
     return generate_latest(_metrics.registry)

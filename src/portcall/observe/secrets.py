@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 MASK = "***"
 SHORTEST = 4
@@ -47,7 +47,9 @@ def _forms(secret: str) -> set[str]:
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         repr(secret)[1:-1],
+        quote(secret),
         quote(secret, safe=""),
+        quote_plus(secret),
     }
 
 

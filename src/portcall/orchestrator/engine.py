@@ -165,7 +165,8 @@ class Engine:
         def newer(tx: Transaction) -> ExecutionView | None:
             return now(tx) if self._ingest.state(tx, execution_id).seq > after else None
 
-        return await self._await_fact(execution_id, wait_seconds, newer) or await self._store.write(now)
+        found = await self._await_fact(execution_id, wait_seconds, newer)
+        return found if found is not None else await self._store.write(now)
 
     async def executions(self, limit: int = 100) -> list[ExecutionSummary]:
         rows = await self._store.write(lambda tx: tx.all("list_executions", limit=min(limit, EVENTS_LIMIT)))

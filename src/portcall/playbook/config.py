@@ -6,14 +6,26 @@ What holds a template is known only when it is rendered, so its type is not judg
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from portcall.playbook.fields import is_template, unknown, what
-from portcall.playbook.problems import quoted
+from portcall.playbook.problems import did_you_mean, quoted
 from portcall.playbook.report import Report
 from portcall.playbook.source import Node
+
+_WORDS = {
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "a valid tuple": "a list",
+    "a valid dictionary or object to extract fields from": "a map",
+    "a valid dictionary": "a map",
+}
 
 
 class ToolSpec(Protocol):
@@ -30,6 +42,7 @@ class ToolSpec(Protocol):
         ...
 
 
+@cache
 def spellings(model: type[BaseModel]) -> dict[str, str]:
     """Every key that a model takes, other spellings too, with the field it means."""
     found: dict[str, str] = {}
@@ -39,7 +52,11 @@ def spellings(model: type[BaseModel]) -> dict[str, str]:
             found.update({choice: name for choice in alias.choices if isinstance(choice, str)})
         elif isinstance(alias, str):
             found[alias] = name
-        if alias is None or model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name"):
+        if (
+            alias is None
+            or model.model_config.get("populate_by_name")
+            or model.model_config.get("validate_by_name")
+        ):
             found[name] = name
     return found
 
@@ -53,8 +70,7 @@ def validate(report: Report, node: Node, kind: str, spec: ToolSpec, own: Collect
     """Check the keys `own` of a tool's map."""
     data = {key: node.keys[key][1].data() for key in own}
     try:
-        extra = None if spec.Config.model_config.get("extra") else "forbid"
-        spec.Config.model_validate(data, extra=extra)  # type: ignore[arg-type] - mypy widens the literal
+        spec.Config.model_validate(data, extra=None if spec.Config.model_config.get("extra") else "forbid")
     except ValidationError as error:
         fragment = _subset(node, own)
         for found in _telling(error, fragment, spec.Config):
@@ -75,7 +91,10 @@ class _Found:
         self.top = ""
         for part in error["loc"]:
             self._step(part, names)
-        self.templated = is_template(self.node.value)
+        # A model's own judgement of a whole map or list rests on everything inside.
+        plain = self.type in ("missing", "extra_forbidden") or self.type.endswith("_type")
+        spots = [self.node] if plain else self.node.walk()
+        self.templated = any(is_template(spot.value) for spot in spots)
 
     def _step(self, part: str | int, names: Mapping[str, str]) -> None:
         child = self._child(part, names)
@@ -104,7 +123,7 @@ class _Found:
 
 
 def _telling(error: ValidationError, root: Node, model: type[BaseModel]) -> Iterator[_Found]:
-    """Of the errors of a union's branches those of the branch that came furthest; none that a template explains."""
+    """The errors to tell: of a union's branches the one that came furthest, unless a template explains it."""
     names = spellings(model)
     groups: dict[str, list[_Found]] = {}
     for entry in error.errors(include_url=False, include_context=False, include_input=False):
@@ -130,11 +149,11 @@ def _merged(group: list[_Found]) -> list[_Found]:
 
 def _report(report: Report, node: Node, kind: str, spec: ToolSpec, found: _Found) -> None:
     if found.type == "extra_forbidden" and found.key is not None:
-        known = spellings(spec.Config) if found.depth == 1 else ()
-        if known:
-            unknown(report, found.key, found.name, f"a {kind} tool", known)
+        if found.depth == 1:
+            unknown(report, found.key, found.name, f"a {kind} tool", spellings(spec.Config))
         else:
-            report.error(found.key, f"{quoted(found.name)} is no key that is known here.", found=found.name)
+            hint = did_you_mean(found.name, _inner_keys(spec.Config))
+            report.error(found.key, f"{quoted(found.name)} is no key here.", found=found.name, hint=hint)
     elif found.missing:
         name = found.branches[-1] if found.branches else "a field"
         place = found.node if found.depth else node
@@ -142,16 +161,28 @@ def _report(report: Report, node: Node, kind: str, spec: ToolSpec, found: _Found
     elif found.depth == 0:
         report.error(node, _sentence(found.text, f"This {kind} tool"))
     else:
-        report.error(found.node, _sentence(found.text, quoted(found.name)), found=what(found.node), expected=found.text)
+        report.error(
+            found.node, _sentence(found.text, quoted(found.name)), found=what(found.node), expected=found.text
+        )
+
+
+def _inner_keys(model: type[BaseModel]) -> set[str]:
+    """The keys of the models inside a model."""
+    inner = model.model_json_schema().get("$defs", {}).values()
+    return {key for schema in inner for key in schema.get("properties", {})}
 
 
 def _sentence(text: str, subject: str) -> str:
-    """pydantic's words as a sentence of ours."""
+    """The words of pydantic as a sentence."""
     if text.startswith("Input should be "):
-        return f"{subject} must be {text.removeprefix('Input should be ')}."
+        wanted = text.removeprefix("Input should be ")
+        for theirs, ours in _WORDS.items():
+            wanted = wanted.replace(theirs, ours)
+        return f"{subject} must be {wanted}."
     for prefix in ("Value error, ", "Assertion failed, "):
         if text.startswith(prefix):
-            return text.removeprefix(prefix).rstrip(".") + "."
+            said = text.removeprefix(prefix).rstrip(".") + "."
+            return f"{subject} {said}" if said[:1].islower() and not said.startswith(subject) else said
     return f"{subject}: {text}."
 
 

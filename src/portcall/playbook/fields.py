@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from portcall.playbook.problems import did_you_mean, quoted
 from portcall.playbook.report import Report
 from portcall.playbook.source import Node
 
-TRUE_FALSE = ("true", "false")
+Choice = TypeVar("Choice", bound=str)
 
 
 def is_template(value: object) -> bool:
@@ -27,7 +27,7 @@ def what(node: Node) -> str:
 class Fields:
     """A map node and the keys it may have. A null value counts as absent."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the two tables of odd keys are rare
         self,
         report: Report,
         node: Node,
@@ -63,7 +63,9 @@ class Fields:
         node = self.get(key)
         if node is None and self.is_map:
             place = self.node.key(key) if key in self.node.keys else self.node
-            self.report.error(place, f"{self.noun[0].upper()}{self.noun[1:]} needs `{key}`.", key=key, hint=hint)
+            self.report.error(
+                place, f"{self.noun[0].upper()}{self.noun[1:]} needs `{key}`.", key=key, hint=hint
+            )
         return node
 
     def wrong(self, node: Node, key: str, expected: str, hint: str = "") -> None:
@@ -107,12 +109,13 @@ class Fields:
         self.wrong(node, key, "true or false")
         return default
 
-    def choice(self, key: str, options: Collection[str], default: str) -> str:
+    def choice(self, key: str, options: tuple[Choice, ...], default: Choice) -> Choice:
         node = self.get(key)
         if node is None:
             return default
-        if isinstance(node.value, str) and node.value in options:
-            return node.value
+        for option in options:
+            if node.value == option:
+                return option
         near = did_you_mean(node.value, options) if isinstance(node.value, str) else ""
         self.wrong(node, key, "one of " + ", ".join(options), near)
         return default

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal, get_args
 
 from portcall.playbook import templates
 from portcall.playbook.fields import Fields, is_template
@@ -11,9 +12,12 @@ from portcall.playbook.report import Report
 from portcall.playbook.source import Node
 
 LOOP_KEYS = ("in", "iterator", "spec")
-MODES = ("sequential", "parallel", "cursor")
+Mode = Literal["sequential", "parallel", "cursor"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_FOREIGN = {key: f"`{key}` steers another engine's storage; it has no effect here." for key in ("policy", "frame")}
+_FOREIGN = {
+    key: f"`{key}` steers another engine's storage; it has no effect here." for key in ("policy", "frame")
+}
 _CURSOR = "`mode: cursor` is part of the language, but this version of portcall does not have it yet."
 
 
@@ -23,8 +27,10 @@ def read(report: Report, node: Node | None) -> Loop | None:
     cursor = {"cursor": _CURSOR}
     fields = Fields(report, node, "a `loop`", LOOP_KEYS, refused=cursor)
     spec = fields.mapping("spec")
-    inner = Fields(report, spec, "a loop's `spec`", ("mode", "max_in_flight"), foreign=_FOREIGN) if spec else None
-    mode = inner.choice("mode", MODES, "sequential") if inner else "sequential"
+    inner = (
+        Fields(report, spec, "a loop's `spec`", ("mode", "max_in_flight"), foreign=_FOREIGN) if spec else None
+    )
+    mode: Mode = inner.choice("mode", MODES, "sequential") if inner else "sequential"
     in_flight = inner.whole("max_in_flight", None) if inner else None
     if inner and mode == "cursor" and "cursor" not in node.keys:
         report.error(inner.get("mode") or node, _CURSOR)
@@ -40,4 +46,4 @@ def read(report: Report, node: Node | None) -> Loop | None:
         fields.wrong(items, "in", "a list, or an expression that gives one")
     templates.check(report, items)
     data = items.data() if items else []
-    return Loop(items=data, iterator=iterator, mode=mode, max_in_flight=in_flight)  # type: ignore[arg-type] - one of MODES
+    return Loop(items=data, iterator=iterator, mode=mode, max_in_flight=in_flight)

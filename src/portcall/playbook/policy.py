@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import cast
+from typing import Literal, get_args
 
 from portcall.playbook import templates
 from portcall.playbook.duration import duration
@@ -13,8 +13,9 @@ from portcall.playbook.problems import did_you_mean, quoted
 from portcall.playbook.report import Report
 from portcall.playbook.source import Node
 
-ACTIONS = ("continue", "retry", "jump", "break", "fail")
-BACKOFFS = ("none", "fixed", "linear", "exponential")
+Growth = Literal["none", "fixed", "linear", "exponential"]
+ACTIONS: tuple[RuleAction, ...] = get_args(RuleAction)
+BACKOFFS: tuple[Growth, ...] = get_args(Growth)
 THEN_KEYS = ("do", "attempts", "backoff", "delay", "to", "set")
 FOREIGN_SPEC = {
     key: f"`{key}` steers another engine; it has no effect here." for key in ("pool", "task", "frame", "output")
@@ -57,17 +58,21 @@ class Policy:
             return Rule(None, self._then(then) if then else Then())
         refused = {key: f"`{key}` belongs under `then`." for key in THEN_KEYS}
         fields = Fields(self._report, node, "a policy rule", ("when", "then"), refused=refused)
-        when = templates.condition(fields) if fields.need("when", "a rule without a condition is `else`") else True
+        if not refused.keys().isdisjoint(node.keys):
+            return Rule(True, Then())  # noqa: FBT003 - a condition
+        when = (
+            templates.condition(fields) if fields.need("when", "a rule without a condition is `else`") else True
+        )
         then = fields.mapping("then") if fields.need("then") else None
         return Rule(True if when is None else when, self._then(then) if then else Then())
 
     def _then(self, node: Node) -> Then:
         fields = Fields(self._report, node, "a rule's `then`", THEN_KEYS)
-        action = cast(RuleAction, fields.choice("do", ACTIONS, "continue"))
+        action = fields.choice("do", ACTIONS, "continue")
         return Then(
             do=action,
             attempts=fields.whole("attempts", 3) or 3,
-            backoff=fields.choice("backoff", BACKOFFS, "none"),  # type: ignore[arg-type] - one of BACKOFFS
+            backoff=fields.choice("backoff", BACKOFFS, "none"),
             delay=duration(fields, "delay", 1.0),
             to=self._jump(fields, action),
             set=templates.targets(fields, bare=self._in_list, looped=self._looped),

@@ -39,7 +39,7 @@ class Report:
         lines = self._text.splitlines()
         return lines[number - 1] if number <= len(lines) else ""
 
-    def error(
+    def error(  # noqa: PLR0913 - what an error tells
         self, node: Node, message: str, *, key: str = "", found: str = "", expected: str = "", hint: str = ""
     ) -> None:
         """`key` names a missing or odd key of `node`, for the path."""
@@ -58,7 +58,7 @@ class Report:
         self.failed = True
         self._findings.append(_Finding("error", message, node, line, column, length, "", "", "", hint))
 
-    def _add(  # noqa: PLR0913 - the parts of a finding
+    def _add(  # noqa: PLR0913, PLR0917 - the parts of a finding
         self,
         severity: Severity,
         node: Node,

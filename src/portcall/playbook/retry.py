@@ -37,9 +37,11 @@ def _retry(report: Report, node: Node) -> Retry:
     on = fields.words("on") or ("any",)
     place = fields.get("on")
     for word in on:
-        if place is not None and word not in ON:
-            near = did_you_mean(word, ON)
-            report.warning(place, f"{quoted(word)} is no class, state or error kind that portcall knows.", hint=near)
+        near = "" if word in ON else did_you_mean(word, ON)
+        # Tools have error kinds of their own: only what looks like a slip is told.
+        if place is not None and near:
+            message = f"{quoted(word)} is no class, state or error kind that portcall knows."
+            report.warning(place, message, hint=near)
     grow, up_to = _grow(report, fields.mapping("grow"))
     return Retry(
         on=on,

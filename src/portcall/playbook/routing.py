@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from portcall.playbook import templates
 from portcall.playbook.fields import Fields, what
@@ -14,6 +14,7 @@ from portcall.playbook.source import Node
 
 ARC_KEYS = ("step", "when", "set")
 Mode = Literal["exclusive", "inclusive"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 _REFUSED = {"args": "An arc has no `args`; values for the next step go through `set`."}
 
 
@@ -44,11 +45,10 @@ class Routing:
     def _map(self, node: Node) -> tuple[Mode, list[Node]]:
         fields = Fields(self.report, node, "a `next`", ("spec", "arcs"))
         spec = fields.mapping("spec")
-        mode = "exclusive"
+        mode: Mode = "exclusive"
         if spec is not None:
-            inner = Fields(self.report, spec, "a next's `spec`", ("mode",))
-            mode = inner.choice("mode", ("exclusive", "inclusive"), "exclusive")
-        return ("inclusive" if mode == "inclusive" else "exclusive"), fields.sequence("arcs")
+            mode = Fields(self.report, spec, "a next's `spec`", ("mode",)).choice("mode", MODES, mode)
+        return mode, fields.sequence("arcs")
 
     def _arc(self, node: Node, step: str, *, looped: bool) -> Arc | None:
         if node.kind == "scalar":
@@ -66,7 +66,9 @@ class Routing:
 
     def _target(self, place: Node, name: object) -> bool:
         if not isinstance(name, str):
-            self.report.error(place, f"An arc leads to a step by its name, not {what(place)}.", found=what(place))
+            self.report.error(
+                place, f"An arc leads to a step by its name, not {what(place)}.", found=what(place)
+            )
             return False
         if name in self.names:
             return True
@@ -76,7 +78,7 @@ class Routing:
         return False
 
     def _shadowed(self, nodes: list[Node], arcs: list[Arc | None]) -> None:
-        """Warn of arcs behind one that always holds. After a failure those that read the outcome still count."""
+        """Warn of arcs behind one that always holds. A failure may still take those that read it."""
         always = False
         for node, arc in zip(nodes, arcs, strict=True):
             if arc is None:

@@ -57,7 +57,12 @@ def tagged(tag: str, text: str) -> Scalar:
     if name in ("str", "!") or tag == "!":
         return text
     value = plain(text)
-    kinds: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "int": int,
+        "float": (int, float),
+        "bool": bool,
+        "null": type(None),
+    }
     if name not in kinds:
         raise ScalarError(f"The tag `{tag}` is not one that a playbook may use.")
     if not isinstance(value, kinds[name]) or (name in ("int", "float") and isinstance(value, bool)):

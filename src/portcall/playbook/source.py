@@ -7,7 +7,7 @@ bounded by what they expand to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
 import yaml
@@ -44,9 +44,9 @@ class Node:
         self.length = length
         self.value: Any = None
         """A scalar's value; for the others see `items` and `keys`."""
-        self.items: list[Node] = []
+        self.items: list[Node] = [] if kind == "list" else _NO_ITEMS
         """The members of a list, or the values of a map in the order of `keys`."""
-        self.keys: dict[str, tuple[Node, Node]] = {}
+        self.keys: dict[str, tuple[Node, Node]] = {} if kind == "map" else _NO_KEYS
         """For a map: the nodes of key and value."""
         self.style: str | None = None
         self.size = 1
@@ -83,6 +83,11 @@ class Node:
         else:
             for _, value in self.keys.values():
                 yield from value.walk()
+
+
+# Shared by all nodes that have none, and never written to: a text has thousands of scalars.
+_NO_ITEMS: list[Node] = []
+_NO_KEYS: dict[str, tuple[Node, Node]] = {}
 
 
 class Complaints(Protocol):
@@ -127,34 +132,37 @@ class _Builder:
         self._anchors: dict[str, Node | None] = {}
         self._names: list[str | None] = []
         self._aliased = 0
+        self._documents = 0
         self._root: Node | None = None
 
     def build(self) -> Node | None:
-        documents = 0
+        act: dict[type[Event], Callable[[Any], None]] = {
+            ScalarEvent: lambda event: self._add(self._scalar(event), event.anchor),
+            MappingStartEvent: self._open,
+            SequenceStartEvent: self._open,
+            MappingEndEvent: self._close,
+            SequenceEndEvent: self._close,
+            AliasEvent: lambda event: self._add(self._alias(event), None),
+            DocumentStartEvent: self._document,
+        }
         while (event := self._next()) is not None:
-            if isinstance(event, ScalarEvent):
-                self._add(self._scalar(event), event.anchor)
-            elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
-                self._close()
-            elif isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-                self._open(event)
-            elif isinstance(event, AliasEvent):
-                self._add(self._alias(event), None)
-            elif isinstance(event, DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    self._stop(event, "A second document starts here; a playbook file holds one.")
+            if action := act.get(type(event)):
+                action(event)
         return self._root
 
+    def _document(self, event: Event) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            self._stop(event, "A second document starts here; a playbook file holds one.")
+
     def _stop(self, event: Event, message: str, hint: str = "") -> None:
-        mark = event.start_mark
-        self._complaints.error_at(mark.line + 1, mark.column + 1, message, hint=hint)
+        self._complaints.error_at(*_start(event), message, hint=hint)
         raise _Stop
 
     def _scalar(self, event: ScalarEvent) -> Node:
         start, end = event.start_mark, event.end_mark
-        line, column = start.line + 1, start.column + 1
-        length = end.column - start.column if end.line == start.line else 1
+        line, column = _start(event)
+        length = end.column - start.column if start and end and end.line == start.line else 1
         node = Node("scalar", line, column, max(length, 1))
         node.style = event.style
         text: str = event.value
@@ -170,12 +178,13 @@ class _Builder:
         return node
 
     def _open(self, event: MappingStartEvent | SequenceStartEvent) -> None:
-        mark = event.start_mark
         kind: Kind = "map" if isinstance(event, MappingStartEvent) else "list"
-        node = Node(kind, mark.line + 1, mark.column + 1)
+        node = Node(kind, *_start(event))
         wanted = PREFIX + ("map" if kind == "map" else "seq")
         if event.tag not in (None, "!", wanted):
-            self._complaints.error_at(node.line, node.column, f"The tag `{event.tag}` is not one that a playbook may use.")
+            self._complaints.error_at(
+                node.line, node.column, f"The tag `{event.tag}` is not one that a playbook may use."
+            )
         if len(self._stack) >= MAX_DEPTH:
             self._stop(event, f"Nested more than {MAX_DEPTH} levels deep.")
         if event.anchor:
@@ -184,7 +193,7 @@ class _Builder:
         self._pending.append(None)
         self._names.append(event.anchor)
 
-    def _close(self) -> None:
+    def _close(self, _event: Event) -> None:
         node = self._stack.pop()
         self._pending.pop()
         if node.kind == "map" and "<<" in node.keys:
@@ -192,7 +201,7 @@ class _Builder:
         self._add(node, self._names.pop())
 
     def _alias(self, event: AliasEvent) -> Node:
-        name = event.anchor
+        name = event.anchor or ""
         target = self._anchors.get(name)
         if target is None:
             why = "stands inside its own anchor" if name in self._anchors else "has no anchor above it"
@@ -234,11 +243,12 @@ class _Builder:
 
     def _odd_key(self, key: Node) -> None:
         what = "A key must be text; this is a " + (
-            {"map": "map", "list": "list"}.get(key.kind) or {bool: "boolean", type(None): "null"}.get(type(key.value), "number")
+            {"map": "map", "list": "list"}.get(key.kind)
+            or {bool: "boolean", type(None): "null"}.get(type(key.value), "number")
         )
         hint = "put the key in quotes"
         if key.kind == "map":
-            hint = 'put a value that starts with "{{" in quotes'
+            hint = 'an expression stands in quotes: "{{ ... }}"'
         self._complaints.error_at(key.line, key.column, what + ".", length=key.length, hint=hint)
 
     def _merge(self, node: Node) -> None:
@@ -249,16 +259,26 @@ class _Builder:
         sources = value.items if value.kind == "list" else [value]
         for source in sources:
             if source.kind != "map":
-                self._complaints.error_at(source.line, source.column, "A merge key `<<` takes a map, or a list of maps.")
+                self._complaints.error_at(
+                    source.line, source.column, "A merge key `<<` takes a map, or a list of maps."
+                )
                 return
             for name, pair in source.keys.items():
                 node.keys.setdefault(name, pair)
 
 
+def _start(event: Event) -> tuple[int, int]:
+    """Line and column, from 1."""
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
 def _syntax(error: yaml.MarkedYAMLError, text: str, complaints: Complaints) -> None:
     mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     lines = text.splitlines()
+    if mark and error.context_mark and (mark.line >= len(lines) or not lines[mark.line].strip()):
+        mark = error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     source = lines[line - 1] if line <= len(lines) else ""
     if source[column - 1 : column] == "\t" or "\t" in source[: len(source) - len(source.lstrip())]:
         column = source.index("\t") + 1
@@ -282,4 +302,6 @@ def _unreadable(error: yaml.reader.ReaderError, text: str, complaints: Complaint
 
 
 def _forbidden(char: str) -> bool:
-    return not (char in "\t\n\r\x85" or "\x20" <= char <= "\x7e" or "\xa0" <= char <= "\ud7ff" or char >= "\ue000")
+    return not (
+        char in "\t\n\r\x85" or "\x20" <= char <= "\x7e" or "\xa0" <= char <= "\ud7ff" or char >= "\ue000"
+    )

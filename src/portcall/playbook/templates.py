@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from portcall import expression
@@ -13,6 +15,8 @@ from portcall.playbook.source import Node
 
 _TARGET = re.compile(r"(?:ctx|step|iter)(?:\.[^.\s]+)+")
 _BARE = re.compile(r"[A-Za-z_]\w*")
+_SUBSCRIPT = re.compile(r"""\[\s*(['"])([^'"\]]+)\1\s*\]""")
+_OWN = "_the_step_itself"
 _OUTCOME_FIELDS = frozenset({"status", "error", "terminal_state", "exit_code", "reason"})
 _OUTCOME_ROOTS = frozenset({"output", "error", "event"})
 
@@ -58,9 +62,11 @@ def condition(fields: Fields, key: str = "when") -> Condition | None:
         return None
     if is_template(value):
         check(fields.report, node)
-    elif value.strip().lower() not in ("true", "false"):
-        fields.report.warning(
-            node, f"`{key}` is plain text, which no expression reads.", hint='write it as "{{ ... }}"'
+    elif expression.check_condition(value) is not None:
+        fields.report.error(
+            node,
+            f"`{key}` is plain text: neither an expression nor true or false.",
+            hint='write it as "{{ ... }}"',
         )
     return value
 
@@ -72,14 +78,18 @@ def targets(fields: Fields, *, bare: bool, looped: bool = True) -> dict[str, Any
         return {}
     for name, (place, _) in node.keys.items():
         if name.startswith("iter.") and not looped:
-            fields.report.warning(place, f"`{name}` is lost: this step has no loop.", hint="use `step.` or `ctx.`")
+            fields.report.warning(
+                place, f"`{name}` is lost: this step has no loop.", hint="use `step.` or `ctx.`"
+            )
         if _TARGET.fullmatch(name) or (bare and _BARE.fullmatch(name)):
             continue
         expected = "`ctx.x`, `step.x` or `iter.x`" + (", or a bare name" if bare else "")
         hint = f"write `ctx.{name}`" if _BARE.fullmatch(name) else ""
-        fields.report.error(place, f"`set` cannot write `{name}`; a target is {expected}.", found=name, hint=hint)
+        fields.report.error(
+            place, f"`set` cannot write `{name}`; a target is {expected}.", found=name, hint=hint
+        )
     check(fields.report, node)
-    return node.data()  # type: ignore[no-any-return] - a map node's data is a dict
+    return fields.data("set")
 
 
 def checked(fields: Fields, key: str) -> dict[str, Any]:
@@ -88,21 +98,46 @@ def checked(fields: Fields, key: str) -> dict[str, Any]:
     return fields.data(key)
 
 
+def names(*values: Any) -> frozenset[str]:
+    """The dotted names that the templates in JSON data read."""
+    found: frozenset[str] = frozenset()
+    stack = list(values)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            if is_template(value):
+                found |= expression.names(value)
+        elif isinstance(value, Mapping):
+            stack += value.values()
+        elif isinstance(value, (list, tuple)):
+            stack += value
+    return found
+
+
 def reads_outcome(when: Condition | None, step: str, hidden: frozenset[str]) -> bool:
     """Whether a condition reads the outcome of its own step, so that it can handle a failure.
 
     `hidden`: names that mean something else in this playbook, such as a workload key called `event`.
     """
-    if not is_template(when):
+    if not isinstance(when, str) or not is_template(when):
         return False
-    return any(_of_outcome(name.split("."), step, hidden) for name in expression.names(when))
+    read = expression.names(_SUBSCRIPT.sub(partial(_as_attribute, step), when))
+    return any(_of_outcome(name.split("."), step, hidden) for name in read)
+
+
+def _as_attribute(step: str, match: re.Match[str]) -> str:
+    """`output['status']` as `output.status`; the step's own name, whatever its letters, as `_OWN`."""
+    key = match[2]
+    if key == step:
+        return f".{_OWN}"
+    return f".{key}" if key.isidentifier() else match[0]
 
 
 def _of_outcome(parts: list[str], step: str, hidden: frozenset[str]) -> bool:
     if parts[0] == "steps" and len(parts) > 1 and parts[0] not in hidden:
-        parts = parts[1:]
-        if parts[0] != step:
+        if parts[1] not in (step, _OWN):
             return False
+        parts = [step, *parts[2:]]
     root, rest = parts[0], parts[1:]
     if root != step and (root not in _OUTCOME_ROOTS or root in hidden):
         return False

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from portcall import expression
 from portcall.playbook import config, templates
 from portcall.playbook.config import ToolSpec
 from portcall.playbook.fields import Fields, what
@@ -19,9 +18,7 @@ from portcall.playbook.source import Node
 from portcall.playbook.workbook import Workbook
 
 COMMON_KEYS = ("kind", "name", "desc", "input", "set", "spec", "assert")
-NOT_YET = frozenset(
-    {"postgres", "duckdb", "sqlite", "playbook", "callback", "artifact", "transfer"}
-)
+NOT_YET = frozenset({"postgres", "duckdb", "sqlite", "playbook", "callback", "artifact", "transfer"})
 _OUTPUT = "`output` steers another engine's storage; it has no effect here."
 _CONTEXT = re.compile(r"\bcontext\b")
 
@@ -90,16 +87,17 @@ class Tools:
         spec = self._kind(fields, kind)
         if names is None and not name:
             name = fields.text("name")
-        rules = Policy(self.report, names, in_list=names is not None or not step.name, looped=step.looped).rules(
-            fields.mapping("spec")
-        )
+        rules = Policy(
+            self.report, names, in_list=names is not None or not step.name, looped=step.looped
+        ).rules(fields.mapping("spec"))
         inputs = self._inputs(fields, kind)
         writes = templates.targets(fields, bare=names is not None or not step.name, looped=step.looped)
         expects = self._assertion(fields)
         if spec is None:
             return None
-        values = self._config(fields, kind, spec)
-        reads = _reads(spec, kind, values, [inputs, writes, _texts(rules)], step.reads)
+        raw = config.raw_keys(spec)
+        values = self._config(fields, kind, spec, raw)
+        reads = _reads(raw, kind, values, [inputs, writes, _texts(rules)], step.reads)
         return Tool(name, kind, values, inputs, writes, rules, expects, reads)
 
     def _kind(self, fields: Fields, kind: str) -> ToolSpec | None:
@@ -108,7 +106,9 @@ class Tools:
             return None
         spec = self.kinds.get(kind)
         if spec is None and kind in NOT_YET:
-            message = f"The kind `{kind}` is part of the language, but this version of portcall does not have it yet."
+            message = (
+                f"The kind `{kind}` is part of the language, but this version of portcall does not have it yet."
+            )
             self.report.error(place, message, found=kind, expected=", ".join(sorted(self.kinds)))
         elif spec is None:
             known = [*self.kinds, "workbook"]
@@ -121,7 +121,7 @@ class Tools:
             return templates.checked(fields, "payload")
         return templates.checked(fields, "input")
 
-    def _config(self, fields: Fields, kind: str, spec: ToolSpec) -> dict[str, Any]:
+    def _config(self, fields: Fields, kind: str, spec: ToolSpec, raw: frozenset[str]) -> dict[str, Any]:
         node = fields.node
         own = [key for key in node.keys if key not in COMMON_KEYS and not key.startswith("x-")]
         known = config.spellings(spec.Config)
@@ -131,7 +131,6 @@ class Tools:
         if kind == "playbook" and "payload" not in known and "payload" in own:
             own.remove("payload")
         config.validate(self.report, node, kind, spec, own)
-        raw = config.raw_keys(spec)
         for key in own:
             if key not in raw:
                 templates.check(self.report, node.get(key))
@@ -155,10 +154,9 @@ def _texts(rules: tuple[Rule, ...]) -> list[Any]:
 
 
 def _reads(
-    spec: ToolSpec, kind: str, values: Mapping[str, Any], others: list[Any], of_step: frozenset[str]
+    raw: frozenset[str], kind: str, values: Mapping[str, Any], others: list[Any], of_step: frozenset[str]
 ) -> frozenset[str] | None:
-    raw = config.raw_keys(spec)
     if kind == "python" and any(_CONTEXT.search(str(values[key])) for key in raw if key in values):
         return None
     rendered = {key: value for key, value in values.items() if key not in raw}
-    return of_step | expression.names([rendered, others])
+    return of_step | templates.names(rendered, *others)

@@ -33,7 +33,7 @@ class Workbook:
                 self.entries[name] = _with_defaults(node, tool)
 
     def inline(self, call: Node, step_input: Node | None) -> Node:
-        """The tool that a `kind: workbook` names, with the call's keys over it; the call itself when it is wrong."""
+        """The tool that a `kind: workbook` names, with the call's keys over it; a wrong call itself."""
         merged, seen = call, set[str]()
         while _value(merged, "kind") == "workbook":
             name = _value(merged, "name")

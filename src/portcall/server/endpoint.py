@@ -175,12 +175,21 @@ async def read_body(server: Server, request: Request) -> bytes:
     return b"".join(chunks)
 
 
+class NestingError(UsageError):
+    """The body is nested too deeply."""
+
+
 async def read_json(server: Server, request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-    body = await read_body(server, request)
+    return decode_json(await read_body(server, request), decoder)
+
+
+def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"The body of {request.url.path} is wrong: {why(error)}.") from error
+    except RecursionError as error:
+        raise NestingError("The body is nested too deeply.") from error
+    except ValueError as error:
+        raise UsageError(f"The body is wrong: {why(error)}.") from error
 
 
 def why(error: Exception) -> str:

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from portcall.errors import UsageError
 from portcall.server.endpoint import Server
 from portcall.server.guard import check_binding
+from portcall.server.polls import Polls
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,26 +33,27 @@ async def serve(
     shared: Server = app.state.server
     check_binding(host, shared.settings.token)
     listening = _listen(host, port)
-    server = _make(app)
+    server = _make(app, stop, shared.polls)
     on_listening(_url(listening))
-    running = asyncio.ensure_future(server.serve([listening]))
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        shared.polls.end()
-        server.should_exit = True
-        await running
+    await server.serve([listening])
 
 
-def _make(app: Starlette) -> uvicorn.Server:
-    import uvicorn  # noqa: PLC0415 - slow to import
+def _make(app: Starlette, stop: asyncio.Event, polls: Polls) -> uvicorn.Server:
+    import uvicorn
 
     class Quiet(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield
+
+        async def main_loop(self) -> None:
+            try:
+                while not stop.is_set():
+                    await self.on_tick(0)  # the date of the answers
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), 1)
+            finally:
+                polls.end()
 
     config = uvicorn.Config(
         app,

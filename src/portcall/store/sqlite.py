@@ -107,6 +107,8 @@ class SqliteStore:
         if self._thread is None:
             raise UnavailableError(f"the database {self._path} is closed")
         future: Future[T] = Future()
+        # A caller that is cancelled no longer listens; its transaction is not taken back.
+        future.set_running_or_notify_cancel()
         self._queue.put((work, future))
         return await asyncio.wrap_future(future)
 

@@ -1,9 +1,9 @@
 """Drive a playbook through the pure engine by hand: no store, no worker, no clock but one's own.
 
-    drive = Drive(playbook, workload={"n": 1})
-    drive.answer("fetch", {"rows": 3})
-    drive.fail("load", kind="timeout")
-    assert drive.status == "completed"
+drive = Drive(playbook, workload={"n": 1})
+drive.answer("fetch", {"rows": 3})
+drive.fail("load", kind="timeout")
+assert drive.status == "completed"
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ class Drive:
 
     def step_status(self, step: str) -> str:
         known = self.known.steps.get(step)
-        return (known.status or "running") if known else "pending"
+        if known is None or not (known.runs or known.skipped):
+            return "pending"
+        return known.status or "running"
 
     def folded(self) -> ExecutionState:
         """What the log adds up to."""

@@ -6,10 +6,14 @@ playbooks. Messages of validators never repeat a value, which may be a secret.
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from portcall.playbook.duration import seconds
 
@@ -18,21 +22,60 @@ class ToolConfig(BaseModel):
     """Unknown fields are errors. Models are built when they are first used, to start quickly."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, defer_build=True, use_attribute_docstrings=True, hide_input_in_errors=True
+        extra="forbid", frozen=True, defer_build=True, hide_input_in_errors=True, protected_namespaces=()
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Pydantic's `use_attribute_docstrings` would read the source of every model at start-up."""
+        schema = handler(core_schema)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in _docstrings(cls.__module__).get(cls.__qualname__, {}).items():
+            field = cls.model_fields[name]
+            for key in (name, field.alias, field.validation_alias):
+                if isinstance(key, str) and key in fields:
+                    fields[key].setdefault("description", text)
+        return schema
+
+
+@functools.cache
+def _docstrings(module: str) -> Mapping[str, Mapping[str, str]]:
+    """Class to field to the docstring below it."""
+    import ast
+    import inspect
+
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for field, below in pairwise(node.body):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found.setdefault(node.name, {})[name] = inspect.cleandoc(text).replace("\n", " ")
+    return found
+
+
+def wrong(expected: str) -> PydanticCustomError:
+    """An error in the words of pydantic's own, so that all are told in one way."""
+    return PydanticCustomError("wrong", "Input should be {expected}", {"expected": expected})
 
 
 def _seconds(value: object) -> object:
     found = seconds(value)
     if found is None:
-        raise ValueError("must be seconds, or a duration such as 500ms, 30s, 10m or 1h30m")
+        raise wrong("seconds, or a duration such as 500ms, 30s, 10m or 1h30m")
     return found
 
 
 def _positive(value: object) -> object:
     found = seconds(value)
     if not found:
-        raise ValueError("must be seconds above 0, or a duration such as 500ms, 30s, 10m or 1h30m")
+        raise wrong("seconds above 0, or a duration such as 500ms, 30s, 10m or 1h30m")
     return found
 
 
@@ -65,7 +108,7 @@ def env_map(value: Any) -> Any:
         return value
     pairs = [(item.get("name"), item.get("value", "")) for item in value if isinstance(item, Mapping)]
     if len(pairs) != len(value) or not all(isinstance(name, str) and name for name, _ in pairs):
-        raise ValueError("must be a map of names to values, or a list of {name, value}")
+        raise wrong("a map of names to values, or a list of {name, value}")
     return dict(pairs)
 
 

@@ -54,7 +54,7 @@ def _built_in(kind: str) -> ToolKind:
 @functools.cache
 def _installed() -> Mapping[str, str]:
     """Kind to `module:Class`, of packages other than this one."""
-    from importlib.metadata import entry_points  # noqa: PLC0415 - start-up time
+    from importlib.metadata import entry_points
 
     return {point.name: point.value for point in entry_points(group=GROUP) if point.name not in _BUILT_IN}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import ClassVar, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, model_validator
 
 from portcall.clock import Clock, SystemClock
 from portcall.model.outcome import Handle
@@ -16,7 +16,7 @@ _TEN_YEARS = 10 * 366 * 86_400
 
 
 class WaitConfig(ToolConfig):
-    seconds: Duration | None = Field(default=None, le=_TEN_YEARS)
+    seconds: Duration | None = None
     """How long to wait: seconds, or a duration such as 10m."""
     until: AwareDatetime | None = None
     """When to go on: RFC 3339 with an offset, such as 2026-03-01T08:00:00Z. A past time goes on at once."""
@@ -24,7 +24,9 @@ class WaitConfig(ToolConfig):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.seconds is None) == (self.until is None):
-            raise ValueError("give one of seconds or until")
+            raise ValueError("Give one of seconds or until")
+        if (self.seconds or 0) > _TEN_YEARS:
+            raise ValueError("Give at most ten years")
         return self
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
+import httpx2
 import pytest
 
 from portcall.client.http import HttpClient
@@ -34,7 +36,9 @@ from portcall.server.serve import serve
 from portcall.settings import Settings
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-COMMAND = Command(call_id="c1", execution_id="7", step="train", run=1, kind="container", tool={"image": "x"}, claim=3)
+COMMAND = Command(
+    call_id="c1", execution_id="7", step="train", run=1, kind="container", tool={"image": "x"}, claim=3
+)
 
 
 class MemoryClient:
@@ -97,7 +101,9 @@ class MemoryClient:
     async def open_calls(self, runtime: str) -> list[OpenCall]:
         self._note("open_calls", runtime)
         handle = Handle(runtime=runtime, name="portcall-train-1", uid="u")
-        return [OpenCall(call_id="c1", execution_id="7", step="train", handle=handle, parked_at=AT, stop="cancel")]
+        return [
+            OpenCall(call_id="c1", execution_id="7", step="train", handle=handle, parked_at=AT, stop="cancel")
+        ]
 
     async def known_calls(self, call_ids: list[str]) -> dict[str, Any]:
         self._note("known_calls", call_ids)
@@ -117,7 +123,9 @@ class MemoryClient:
         if execution_id == "404":
             raise NotFoundError("There is no execution 404.")
         await self._wait(wait_seconds)
-        return ExecutionView(execution_id=execution_id, path="examples/hello", status="running", started=AT, seq=5)
+        return ExecutionView(
+            execution_id=execution_id, path="examples/hello", status="running", started=AT, seq=5
+        )
 
     async def executions(self, limit: int = 100) -> list[ExecutionSummary]:
         self._note("executions", limit)
@@ -128,7 +136,9 @@ class MemoryClient:
     ) -> list[Event]:
         self._note("events", (execution_id, after, limit, wait_seconds))
         await self._wait(wait_seconds)
-        return [ExecutionStarted(execution_id=execution_id, at=AT, seq=1, playbook="d", path="p", workload={"a": 1})]
+        return [
+            ExecutionStarted(execution_id=execution_id, at=AT, seq=1, playbook="d", path="p", workload={"a": 1})
+        ]
 
     async def close(self) -> None: ...
 
@@ -173,6 +183,41 @@ class Live:
                 yield client
             finally:
                 await client.close()
+
+
+class Serving:
+    """A server in another thread, to be asked many times by plain requests."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.server = Live(Settings(**fields))
+        self.up = threading.Event()
+        self.thread = threading.Thread(target=asyncio.run, args=(self._main(),))
+
+    async def _main(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        try:
+            async with self.server.running():
+                self.up.set()
+                await self.server.stop.wait()
+        finally:
+            self.up.set()
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        self.up.wait()
+        json = {"content-type": "application/json"}
+        self.http = httpx2.Client(base_url=self.server.url, trust_env=False, headers=json)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        self.loop.call_soon_threadsafe(self.server.stop.set)
+        self.thread.join()
+
+
+@pytest.fixture(scope="module")
+def serving() -> type[Serving]:
+    return Serving
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,8 @@ POLLS = {
 
 
 @pytest.mark.parametrize("name", POLLS)
-def test_shutdown_ends_it_with_what_is_there(live, name):
-    async def main():
+def test_shutdown_ends_it_with_what_is_there(live: Any, name: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             waiting = asyncio.ensure_future(POLLS[name](client))
@@ -37,8 +38,8 @@ def test_shutdown_ends_it_with_what_is_there(live, name):
 
 
 @pytest.mark.parametrize("name", POLLS)
-def test_a_caller_that_goes_takes_its_poll_along(live, name):
-    async def main():
+def test_a_caller_that_goes_takes_its_poll_along(live: Any, name: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             waiting = asyncio.ensure_future(POLLS[name](client))
@@ -51,8 +52,8 @@ def test_a_caller_that_goes_takes_its_poll_along(live, name):
 
 
 @pytest.mark.parametrize("name", POLLS)
-def test_it_answers_as_soon_as_there_is_something(live, name):
-    async def main():
+def test_it_answers_as_soon_as_there_is_something(live: Any, name: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             waiting = asyncio.ensure_future(POLLS[name](client))
@@ -64,8 +65,8 @@ def test_it_answers_as_soon_as_there_is_something(live, name):
     asyncio.run(main())
 
 
-def test_the_wait_is_bounded(live):
-    async def main():
+def test_the_wait_is_bounded(live: Any) -> None:
+    async def main() -> None:
         server = live(poll_seconds=0.01)
         async with server.client() as client:
             await client.stops("process", 0, 1e9)
@@ -75,8 +76,8 @@ def test_the_wait_is_bounded(live):
     asyncio.run(main())
 
 
-def test_an_error_while_waiting_is_an_error(live):
-    async def main():
+def test_an_error_while_waiting_is_an_error(live: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             server.engine.raises = UnavailableError("The store is away.")

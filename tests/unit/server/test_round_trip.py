@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,21 +19,25 @@ AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 COMMON = {"execution_id": "7", "at": AT, "call_id": "c1"}
 EVENTS = [
     CommandDeferred(**COMMON, event_id="e1", reason="away", not_before=AT, claim=2),
-    CallParked(**COMMON, event_id="e2", handle=Handle(runtime="process", name="n", uid="u"), timeout_seconds=2.5),
+    CallParked(
+        **COMMON, event_id="e2", handle=Handle(runtime="process", name="n", uid="u"), timeout_seconds=2.5
+    ),
     CallProgress(**COMMON, event_id="e3", phase="started", where="pid 42", since=AT),
     CallDone(
         **COMMON,
         event_id="e4",
         status="success",
         data={"a": [1, None, "\u00e9\u0000"]},
-        outcome=outcome("succeeded", evidence=Evidence(level="full"), exit_code=0, job=Handle(runtime="process")),
+        outcome=outcome(
+            "succeeded", evidence=Evidence(level="full"), exit_code=0, job=Handle(runtime="process")
+        ),
     ),
     CallLog(**COMMON, event_id="e5", log_tail="last line"),
 ]
 
 
-def test_every_method_arrives_with_its_arguments_and_comes_back_the_same(live):
-    async def main():
+def test_every_method_arrives_with_its_arguments_and_comes_back_the_same(live: Any) -> None:
+    async def main() -> None:
         server = live()
         engine = server.engine
         async with server.client() as client:
@@ -64,7 +69,7 @@ def test_every_method_arrives_with_its_arguments_and_comes_back_the_same(live):
     asyncio.run(main())
 
 
-async def _directly(engine, name, arguments):
+async def _directly(engine: Any, name: Any, arguments: Any) -> Any:
     """The same question without HTTP. Reports differ: the second time all are duplicates."""
     match name, arguments:
         case "report", (events, claim):
@@ -92,8 +97,8 @@ async def _directly(engine, name, arguments):
         errors.ExpressionError("g"),
     ],
 )
-def test_an_error_of_the_engine_is_raised_again_by_the_client(live, error):
-    async def main():
+def test_an_error_of_the_engine_is_raised_again_by_the_client(live: Any, error: Any) -> None:
+    async def main() -> None:
         server = live()
         server.engine.raises = error
         async with server.client() as client:
@@ -105,14 +110,16 @@ def test_an_error_of_the_engine_is_raised_again_by_the_client(live, error):
     asyncio.run(main())
 
 
-def test_the_problems_of_a_playbook_come_back_with_their_places(live):
+def test_the_problems_of_a_playbook_come_back_with_their_places(live: Any) -> None:
     problems = pytest.importorskip("portcall.playbook.problems")
     found = [
-        problems.Problem("error", "Unknown key.", path="workflow[1].tol", file="f.yaml", line=3, column=5, hint="tool"),
+        problems.Problem(
+            "error", "Unknown key.", path="workflow[1].tol", file="f.yaml", line=3, column=5, hint="tool"
+        ),
         problems.Problem("note", "Left out.", line=9),
     ]
 
-    async def main():
+    async def main() -> None:
         server = live()
         server.engine.raises = problems.PlaybookError(found)
         async with server.client() as client:
@@ -124,8 +131,10 @@ def test_the_problems_of_a_playbook_come_back_with_their_places(live):
     asyncio.run(main())
 
 
-def test_what_nobody_expected_is_a_sentence_for_the_caller_and_a_traceback_in_the_log(live, caplog):
-    async def main():
+def test_what_nobody_expected_is_a_sentence_for_the_caller_and_a_traceback_in_the_log(
+    live: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
         server = live()
         server.engine.raises = ZeroDivisionError("secret detail")
         async with server.client() as client:
@@ -138,8 +147,8 @@ def test_what_nobody_expected_is_a_sentence_for_the_caller_and_a_traceback_in_th
     assert any(record.exc_info and "secret detail" in str(record.exc_info[1]) for record in caplog.records)
 
 
-def test_retry_after_reaches_the_client(live):
-    async def main():
+def test_retry_after_reaches_the_client(live: Any) -> None:
+    async def main() -> None:
         server = live()
         server.engine.raises = errors.UnavailableError("later")
         server.engine.raises.retry_after = 7.0
@@ -151,8 +160,8 @@ def test_retry_after_reaches_the_client(live):
     asyncio.run(main())
 
 
-def test_the_trace_goes_on_across_the_hop(live):
-    async def main():
+def test_the_trace_goes_on_across_the_hop(live: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             with tracing.span("outer") as outer:
@@ -167,8 +176,8 @@ def test_the_trace_goes_on_across_the_hop(live):
     asyncio.run(main())
 
 
-def test_one_malformed_event_is_refused_and_the_others_go_on(live):
-    async def main():
+def test_one_malformed_event_is_refused_and_the_others_go_on(live: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             good = msgspec.json.encode(EVENTS[4])
@@ -177,10 +186,15 @@ def test_one_malformed_event_is_refused_and_the_others_go_on(live):
                 b'{"type":"step.entered","event_id":"x2","execution_id":"7","at":"2026-01-02T03:04:05Z"}',
                 b"17",
                 good.replace(b'"event_id":"e5",', b""),
-                b'{"type":"call.done","event_id":"x3","execution_id":"7","data":' + b"[" * 5000 + b"]" * 5000 + b"}",
+                b'{"type":"call.done","event_id":"x3","execution_id":"7","data":'
+                + b"[" * 5000
+                + b"]" * 5000
+                + b"}",
             ]
             bodies = [bad[0], good, *bad[1:], good]
-            report = await client._call("/api/events", msgspec.Raw, body={"events": [msgspec.Raw(b) for b in bodies]})
+            report = await client._call(
+                "/api/events", msgspec.Raw, body={"events": [msgspec.Raw(b) for b in bodies]}
+            )
             answers = msgspec.json.decode(report)["answers"]
         verdicts = [(answer["event_id"], answer["verdict"]) for answer in answers]
         assert verdicts == [
@@ -199,8 +213,8 @@ def test_one_malformed_event_is_refused_and_the_others_go_on(live):
     asyncio.run(main())
 
 
-def test_a_report_never_waits_for_commands(live):
-    async def main():
+def test_a_report_never_waits_for_commands(live: Any) -> None:
+    async def main() -> None:
         server = live()
         async with server.client() as client:
             report = await client.report([], ClaimRequest(worker_id="w", slots=10**6, wait_seconds=50))

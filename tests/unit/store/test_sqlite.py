@@ -72,6 +72,17 @@ def test_a_function_alone_that_fails_takes_back_its_writes(tmp_path: Path) -> No
     assert on(tmp_path / "x.db", work) is None
 
 
+def test_a_caller_that_no_longer_listens_does_not_stop_the_store(tmp_path: Path) -> None:
+    async def work(store: SqliteStore) -> Any:
+        leaving = asyncio.ensure_future(store.write(put("a")))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        return await store.write(get("a"))
+
+    assert on(tmp_path / "x.db", work) == ("t", "f")
+
+
 def test_a_full_disk_is_said_and_nothing_is_kept_and_it_goes_on(tmp_path: Path) -> None:
     lost = []
 

@@ -73,9 +73,7 @@ async def container(call: Call, services: Services) -> Result:
     if not await services.still_mine():
         return Deferred("the lease is over")
     try:
-        spec = JobSpec(
-            name=f"pc-{call.call_id[:12]}", execution_id="1", step=call.step, call_id=call.call_id
-        )
+        spec = JobSpec(name=f"pc-{call.call_id[:12]}", execution_id="1", step=call.step, call_id=call.call_id)
         return Parked(await services.runtime.dispatch(spec), timeout_seconds=60)
     except UnavailableError as error:
         return Deferred(error.message, 7.0)
@@ -97,6 +95,11 @@ async def working(client: FakeClient, using: Mapping[str, Any] = ALL, **settings
     finally:
         stop.set()
         await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the clock of the loop jumps
+        await asyncio.sleep(0.1)
 
 
 def finish(commands: list[Command], using: Mapping[str, Any] = ALL, **settings: Any) -> FakeClient:
@@ -336,8 +339,7 @@ def test_a_worker_that_was_paused_does_not_create_anything() -> None:
         client.offer(command(1, "paused"))
         stop = asyncio.Event()
         task = asyncio.create_task(worker.run(stop))
-        while not client.requests["heartbeat"] or worker.busy:
-            await asyncio.sleep(0.1)
+        await until(lambda: client.requests["heartbeat"] > 0 and worker.busy == 0)
         stop.set()
         await task
         assert not client.posted
@@ -435,8 +437,7 @@ def test_a_server_that_is_away_loses_nothing_and_keeps_no_slot() -> None:
         client = FakeClient()
         client.offer(command(1, "sleep", tool={"seconds": 1}))
         async with working(client) as (worker, _, _task):
-            while not worker.busy:
-                await asyncio.sleep(0.1)
+            await until(lambda: worker.busy > 0)
             client.outages = 40
             await asyncio.sleep(5)
             assert worker.busy == 0
@@ -533,8 +534,7 @@ def test_draining_waits_for_what_runs_and_claims_no_more() -> None:
         client = FakeClient()
         client.offer(command(1, "sleep", tool={"seconds": 5}))
         async with working(client, slots=1) as (worker, stop, task):
-            while not worker.busy:
-                await asyncio.sleep(0.1)
+            await until(lambda: worker.busy > 0)
             client.offer(command(2))
             stop.set()
             await task
@@ -548,8 +548,7 @@ def test_what_outlasts_the_drain_is_ended_and_not_reported() -> None:
         client = FakeClient()
         client.offer(command(1, "sleep", tool={"seconds": 500}))
         async with working(client, drain_seconds=3) as (worker, stop, task):
-            while not worker.busy:
-                await asyncio.sleep(0.1)
+            await until(lambda: worker.busy > 0)
             stop.set()
             await task
             assert worker.busy == 0
@@ -586,9 +585,7 @@ def test_every_command_ends_once_through_any_outages(
 ) -> None:
     async def main() -> FakeClient:
         client = FakeClient()
-        commands = [
-            command(n, kind, tool={"seconds": seconds}) for n, (kind, seconds) in enumerate(work)
-        ]
+        commands = [command(n, kind, tool={"seconds": seconds}) for n, (kind, seconds) in enumerate(work)]
 
         async def disturb() -> None:
             for wait, count in outages:

@@ -11,7 +11,7 @@ __all__ = ["ProcessRuntime"]
 
 def __getattr__(name: str) -> type[ProcessRuntime]:
     if name == "ProcessRuntime":
-        from portcall.runtime.process.runtime import ProcessRuntime  # noqa: PLC0415 - too heavy for a supervisor
+        from portcall.runtime.process.runtime import ProcessRuntime  # too heavy for a supervisor
 
         return ProcessRuntime
     raise AttributeError(name)

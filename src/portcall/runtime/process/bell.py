@@ -5,8 +5,11 @@ atomic, a path may be long, and the writer learns at once when no observer is le
 Standard library only: the supervisors use it.
 """
 
+# ruff: noqa: PTH103, PTH104, PTH108, PTH208 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -51,10 +54,8 @@ def _write(fd: int, line: bytes) -> None:
 
 
 def _remove(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
 def hang(directory: str, pipe: str) -> int:

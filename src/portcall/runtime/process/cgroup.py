@@ -5,6 +5,8 @@ On v2 a group with processes in it cannot hand controllers on, so there the pare
 Standard library only: the supervisors use it.
 """
 
+# ruff: noqa: PTH103, PTH106, PTH110, PTH120, PTH123 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
 import os

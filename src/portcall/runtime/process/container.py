@@ -5,9 +5,13 @@ has recorded the container has proven that nothing ran.
 Standard library only: the supervisors use it.
 """
 
+# ruff: noqa: PTH120 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -45,16 +49,10 @@ def base_environment() -> dict[str, str]:
 
 def plan(spec: Record, folder: str) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment of the container, with the paths of staged files put in."""
-    staged = staged_paths([str(file["path"]) for file in _items(spec, "files")], folder)  # type: ignore[index] - JSON
-    argv = [staged.get(str(word), str(word)) for word in _items(spec, "command") + _items(spec, "args")]
-    own = spec.get("env") or {}
-    env = {name: staged.get(value, value) for name, value in dict(own).items()}  # type: ignore[call-overload] - JSON
+    staged = staged_paths([file["path"] for file in spec.get("files", [])], folder)
+    argv = [staged.get(word, word) for word in spec.get("command", []) + spec.get("args", [])]
+    env = {name: staged.get(value, value) for name, value in spec.get("env", {}).items()}
     return argv, base_environment() | env | _told(spec, folder)
-
-
-def _items(spec: Record, key: str) -> list[object]:
-    found = spec.get(key) or []
-    return list(found) if isinstance(found, list) else []
 
 
 def _told(spec: Record, folder: str) -> dict[str, str]:
@@ -89,9 +87,8 @@ class Container:
                 os.close(self._open_gate)
                 _wait_at(gate, parent)
                 _become(argv, env, workdir, umask, output)
-            except OSError as error:
-                words = {"errno": error.errno, "what": "workdir" if error.filename == workdir else "command"}
-                os.write(failure, json.dumps(words).encode())
+            except (OSError, ValueError) as error:  # ValueError: text that no process can be given
+                os.write(failure, json.dumps(_failure(error, workdir)).encode())
             finally:
                 os._exit(127)
         for fd in (gate, failure, output):
@@ -99,14 +96,18 @@ class Container:
 
     def start(self) -> Record | None:
         """Open the gate. None: the command runs; otherwise why it could not be started."""
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it was killed at the gate: its exit tells
             os.write(self._open_gate, b"1")
-        except BrokenPipeError:
-            pass  # it was killed at the gate: its exit tells
         os.close(self._open_gate)
         words = os.read(self._failure, 4096)
         os.close(self._failure)
         return dict(json.loads(words)) if words else None
+
+
+def _failure(error: OSError | ValueError, workdir: str) -> Record:
+    if isinstance(error, ValueError):
+        return {"errno": errno.EINVAL, "what": "command"}
+    return {"errno": error.errno, "what": "workdir" if error.filename == workdir else "command"}
 
 
 def _wait_at(gate: int, parent: int) -> None:
@@ -125,4 +126,4 @@ def _become(argv: list[str], env: dict[str, str], workdir: str, umask: int, outp
     os.dup2(output, 2)
     os.umask(umask)
     os.chdir(workdir)
-    os.execvpe(argv[0], argv, env)
+    os.execvpe(argv[0], argv, env)  # noqa: S606 - words, not a shell line, are what a container is

@@ -1,4 +1,4 @@
-"""The folders of a runtime's root: one for each job, made whole or not at all, and set aside when acknowledged."""
+"""The folders of a runtime's root: one for each job, made whole, set aside when acknowledged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -48,6 +48,8 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - links are kept as they are
+        self.here = Path.cwd()
+        """Where relative working folders start: that of portcall, not of its fork server."""
         self._jobs: dict[str, Job] = {}
 
     def prepare(self) -> None:
@@ -62,10 +64,8 @@ class Folders:
             if not path.exists():
                 fresh = self.root / NEW / secrets.token_hex(8)
                 fresh.write_text(f"process:{secrets.token_hex(16)}\n", encoding="ascii")
-                try:
+                with suppress(FileExistsError):
                     os.link(fresh, path)
-                except FileExistsError:
-                    pass
                 fresh.unlink()
             return path.read_text(encoding="ascii").strip()
 
@@ -142,11 +142,8 @@ class Folders:
 
     def set_aside(self, name: str) -> None:
         """Out of the way of lists, but still found by name."""
-        with away(f"set the job {name!r} aside"):
-            try:
-                (self.root / name).rename(self.root / DONE / name)
-            except FileNotFoundError:
-                pass  # another process has just done it
+        with away(f"set the job {name!r} aside"), suppress(FileNotFoundError):  # another has just done it
+            (self.root / name).rename(self.root / DONE / name)
         self.forget(name)
 
     def sweep(self, older_than_seconds: float) -> int:
@@ -154,9 +151,12 @@ class Folders:
         before = time.time() - older_than_seconds
         with away("sweep its folders"):
             gone = [path for path in (self.root / DONE).iterdir() if _older(path / record.ACKNOWLEDGED, before)]
-            half = [path for path in (self.root / NEW).iterdir() if _older(path, min(before, time.time() - 3600))]
+            half = [
+                path for path in (self.root / NEW).iterdir() if _older(path, min(before, time.time() - 3600))
+            ]
         for path in [*gone, *half]:
             shutil.rmtree(path, ignore_errors=True)
+            self.forget(path.name)
         return len(gone)
 
 
@@ -243,7 +243,10 @@ def _end_orphans(found: Record) -> None:
     container = None if start is None else start.container_id
     if start is None or container is None:
         return
-    if ProcessId.of(container.pid) in (None, container):  # otherwise the pid is another's, and so is its session
+    if ProcessId.of(container.pid) in (
+        None,
+        container,
+    ):  # otherwise the pid is another's, and so is its session
         below = tree.descendants(container.pid) if container.alive() else []
         container.signal(signal.SIGKILL)
         tree.send(signal.SIGKILL, [*below, *tree.session(container.pid)])

@@ -58,11 +58,11 @@ class ForkServer:
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         package = str(Path(__file__).parents[3])
-        command = [sys.executable, "-I", "-S", "-c", _BOOT, package, json.dumps(self._settings)]
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, package, json.dumps(self._settings)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
                 command,
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",

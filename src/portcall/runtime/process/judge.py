@@ -70,8 +70,10 @@ def _verdict(spec: JobSpec, end: Exit, printed: Printed) -> Verdict:
         return _not_started(spec, end.error)
     if not end.started:
         return _stopped(spec, end, "before it had started")
-    if _out_of_memory(end):
-        return _oom(spec)
+    return _oom(spec) if _out_of_memory(end) else _ended(spec, end, printed)
+
+
+def _ended(spec: JobSpec, end: Exit, printed: Printed) -> Verdict:
     if end.ended_by:
         return _stopped(spec, end, "while it ran")
     if end.signal is not None:
@@ -97,7 +99,7 @@ def _not_started(spec: JobSpec, error: Failure) -> Verdict:
         return Verdict("failed_config", "NoCommand", message)
     why = os.strerror(error.errno)
     if error.what == "workdir":
-        message = f"The container could not start in the folder {spec.workdir!r}: {why}; make it, or start elsewhere."
+        message = f"The container could not start in {spec.workdir!r}: {why}; make it or name another."
         return Verdict("failed_config", "WorkdirError", message)
     command = [*spec.command, *spec.args][0]
     message = (
@@ -126,15 +128,14 @@ def _oom(spec: JobSpec) -> Verdict:
 def _stopped(spec: JobSpec, end: Exit, when: str) -> Verdict:
     match end.ended_by:
         case "timeout":
-            message = (
-                f"The container was stopped at its deadline of {spec.timeout_seconds:g} s; raise timeout_seconds "
-                "or give it less to do."
-            )
+            limit = f"{spec.timeout_seconds:g} s"
+            message = f"The container was stopped at its deadline of {limit}; raise timeout_seconds."
             return Verdict("failed_timeout", "DeadlineExceeded", message)
         case "deadline":
-            return Verdict("failed_timeout", "DeadlineExceeded", f"The container was stopped {when}: its deadline passed.")
+            message = f"The container was stopped {when}, since its deadline had passed; raise timeout_seconds."
+            return Verdict("failed_timeout", "DeadlineExceeded", message)
         case "deleted":
-            message = f"Somebody other than portcall ended the container {when}; run the step again if that was an error."
+            message = f"Somebody other than portcall ended the container {when}; run the step again if need be."
             return Verdict("failed_deleted", "Deleted", message)
         case _:
             return Verdict("cancelled", "Cancelled", f"The container was stopped {when}, as asked.")
@@ -150,10 +151,8 @@ def _signalled(number: int) -> Verdict:
 def _succeeded(spec: JobSpec, end: Exit, printed: Printed) -> Verdict:
     warnings: tuple[str, ...] = ()
     if end.oom_kills:
-        warnings = (
-            f"A process of the container was killed for memory, though the container ended well; its limit is "
-            f"{size(spec.memory_limit or 0)}.",
-        )
+        limit = size(spec.memory_limit or 0)
+        warnings = (f"A process of the container was killed for memory (limit {limit}), though it ended well.",)
     if spec.result == "none":
         return Verdict("succeeded", "Completed", warnings=warnings)
     read = _message(printed.message) if spec.result == "message" else _last_line(printed.output)
@@ -166,7 +165,7 @@ def _message(body: bytes | None) -> Verdict | tuple[Any]:
     if not body:
         return (None,)
     if len(body) > MESSAGE_BYTES:
-        message = f"The result in PORTCALL_RESULT is larger than {MESSAGE_BYTES} bytes; write less, or use an artifact."
+        message = f"The result in PORTCALL_RESULT is larger than {MESSAGE_BYTES} bytes; write less there."
         return Verdict("failed_result", "ResultTooLarge", message)
     return _json(body, "The result in PORTCALL_RESULT")
 
@@ -174,10 +173,10 @@ def _message(body: bytes | None) -> Verdict | tuple[Any]:
 def _last_line(output: bytes) -> Verdict | tuple[Any]:
     lines = output.rstrip().splitlines()
     if not lines:
-        message = "The step promised a result on the last line of its output, and there is no output; print it as JSON."
+        message = "The step promised a result as the last line of its output, but printed nothing; print JSON."
         return Verdict("failed_result", "ResultMissing", message)
     if len(lines[-1]) >= LINE_BYTES:
-        message = f"The last line of the output is larger than {LINE_BYTES} bytes; print less, or use an artifact."
+        message = f"The last line of the output is larger than {LINE_BYTES} bytes; print less there."
         return Verdict("failed_result", "ResultTooLarge", message)
     return _json(lines[-1], "The last line of the output")
 

@@ -11,7 +11,7 @@ from portcall.process import ProcessId
 from portcall.runtime.process import bell
 
 SHARE_OF_DESCRIPTORS = 4
-"""At most this part of the process's file descriptors watches supervisors; the others are looked at by the clock."""
+"""At most this part of all file descriptors watches supervisors; the others are looked at by the clock."""
 LOOK_SECONDS = 2.0
 
 

@@ -3,6 +3,8 @@
 Standard library only: the supervisors use it.
 """
 
+# ruff: noqa: PTH104 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
 import os

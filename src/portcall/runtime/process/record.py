@@ -3,6 +3,8 @@
 Standard library only: the supervisors use it.
 """
 
+# ruff: noqa: PTH104, PTH120, PTH123 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
 import json
@@ -20,7 +22,13 @@ ROTATED = "output.log.1"
 ACKNOWLEDGED = "acknowledged"
 BELLS = ".watchers"
 
-Record = dict[str, object]
+TYPE_CHECKING = False  # of `typing`, which is not needed to run
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+else:
+    Record = dict
 
 
 def write(path: str, data: bytes, *, sync: bool = False) -> None:

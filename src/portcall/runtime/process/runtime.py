@@ -67,7 +67,9 @@ class ProcessRuntime:
     def _cluster(self) -> str:
         if not self._identity:
             if sys.platform != "linux":
-                raise UnavailableError("The process runtime needs Linux: run portcall there, or use another runtime.")
+                raise UnavailableError(
+                    "The process runtime needs Linux: run portcall there, or use another runtime."
+                )
             self._folders.prepare()
             self._identity = self._folders.identity()
         return self._identity
@@ -77,7 +79,7 @@ class ProcessRuntime:
     async def dispatch(self, spec: JobSpec) -> Handle:
         """Returns when the start of the container, or its failure to start, is on disk."""
         _check_name(spec.name)
-        spec = msgspec.structs.replace(spec, workdir=os.path.abspath(spec.workdir))  # noqa: PTH100 - links stay
+        spec = msgspec.structs.replace(spec, workdir=str(self._folders.here / spec.workdir))
         made = self._folders.make(spec, self._cluster())
         for _ in range(_TRIES):
             found = self._adopt(spec)
@@ -93,7 +95,9 @@ class ProcessRuntime:
     def _adopt(self, spec: JobSpec) -> Record | None:
         found = self._folders.read(spec.name)
         if found is None and self._folders.path(spec.name) is not None:
-            text = f"The name {spec.name!r} is taken by a folder without a readable job: {self.root / spec.name}."
+            text = (
+                f"The name {spec.name!r} is taken by a folder without a readable job: {self.root / spec.name}."
+            )
             raise RejectedError(text, reason="NameTaken")
         if found is not None and found.job.spec.call_id != spec.call_id:
             other = found.job.spec
@@ -111,7 +115,9 @@ class ProcessRuntime:
         answer = await self._server.supervise(path)
         if answer.startswith("error "):
             why = os.strerror(int(answer.split()[1])).lower()
-            raise UnavailableError(f"The job {spec.name!r} could not be started: {why}; it will be tried again.")
+            raise UnavailableError(
+                f"The job {spec.name!r} could not be started: {why}; it will be tried again."
+            )
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -245,7 +251,9 @@ class ProcessRuntime:
 
 def _check_name(name: str) -> None:
     if not name or name.startswith(".") or "/" in name:
-        raise RejectedError(f"A job cannot be named {name!r}: the name is that of a folder.", reason="InvalidName")
+        raise RejectedError(
+            f"A job cannot be named {name!r}: the name is that of a folder.", reason="InvalidName"
+        )
 
 
 def _begun(found: Record) -> bool:

@@ -5,8 +5,11 @@ its files are its answers. Single-threaded and small, since there may be thousan
 Standard library only.
 """
 
+# ruff: noqa: PTH110, PTH119 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -31,9 +34,9 @@ class Options:
 
     def __init__(self, settings: Record, parents: Parents, umask: int) -> None:
         self.root = str(settings["root"])
-        self.log_bytes = int(str(settings["log_bytes"]))
-        self.grace = float(str(settings["grace"]))
-        self.memory_poll = float(str(settings["memory_poll"]))
+        self.log_bytes = int(settings["log_bytes"])
+        self.grace = float(settings["grace"])
+        self.memory_poll = float(settings["memory_poll"])
         self.parents = parents
         self.umask = umask
 
@@ -61,10 +64,8 @@ def supervise(folder: str, options: Options, reply: int) -> None:
         return
     if not started:
         supervisor.record_exit()
-    try:
+    with contextlib.suppress(BrokenPipeError):  # the runtime that asked has died; the job goes on
         os.write(reply, b"ok")
-    except BrokenPipeError:
-        pass  # the runtime that asked has died; the job goes on
     os.close(reply)
     bell.ring(supervisor.bells, supervisor.name)
     if started:
@@ -79,7 +80,7 @@ class Supervisor:
         self.name = os.path.basename(folder)
         self.bells = f"{options.root}/{record.BELLS}"
         whole = record.read_json(record.SPEC) or {}
-        self._spec: Record = dict(whole["spec"])  # type: ignore[call-overload] - JSON
+        self._spec: Record = whole["spec"]
         self._folder = folder
         self._exit: Record = {"started": False}
         self._ended_by = ""
@@ -135,17 +136,15 @@ class Supervisor:
             return False
         self._exit["started"] = True
         if self._spec.get("timeout_seconds") is not None:
-            self._deadline = time.monotonic() + float(str(self._spec["timeout_seconds"]))
+            self._deadline = time.monotonic() + self._spec["timeout_seconds"]
         return True
 
     def _make_limits(self) -> Limits:
-        memory, cpu = self._spec.get("memory_limit"), self._spec.get("cpu_limit")
-        bytes_ = None if memory is None else int(str(memory))
-        cores = None if cpu is None else float(str(cpu))
-        limits = self._limits = Limits(self._options.parents, self.name, bytes_, cores)
+        memory, cores = self._spec.get("memory_limit"), self._spec.get("cpu_limit")
+        limits = self._limits = Limits(self._options.parents, self.name, memory, cores)
         limits.add(self._container.pid)
-        if bytes_ is not None and "memory" not in limits.enforced:
-            self._limit = bytes_
+        if memory is not None and "memory" not in limits.enforced:
+            self._limit = memory
             self._sample_at = time.monotonic()
         self._exit["enforced"] = sorted(limits.enforced)
         return limits

@@ -3,8 +3,11 @@
 Standard library only: the supervisors use it.
 """
 
+# ruff: noqa: PTH110, PTH123, PTH208 - pathlib would cost every supervisor memory
+
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -80,10 +83,8 @@ def _proportional(pid: int) -> int:
 
 def send(number: int, pids: list[int]) -> None:
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it may have just ended
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass  # it has just ended
 
 
 def end_all() -> None:

@@ -1,6 +1,6 @@
 """The fork server: one small process from which every supervisor is forked, in place of an interpreter each.
 
-It is a child of the runtime that dispatches, and ends with it; the supervisors go on.
+It is a child of the runtime that dispatches, and ends with it; the supervisors, each in its own session, go on.
 A message is a job's folder, with the pipe on which its supervisor answers. Standard library only.
 """
 
@@ -15,7 +15,9 @@ import socket
 import sys
 import traceback
 
+from portcall.process import ProcessId
 from portcall.runtime.process import cgroup
+from portcall.runtime.process.container import plan
 from portcall.runtime.process.supervisor import Options, supervise
 
 MESSAGE_BYTES = 8192
@@ -27,6 +29,8 @@ def main() -> None:
     parents = cgroup.detect() if settings["cgroups"] == "auto" else {}
     options = Options(settings, parents, umask=os.umask(0o077))
     runtime = socket.socket(fileno=0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _warm()
     gc.disable()
     gc.freeze()
     while True:
@@ -36,6 +40,13 @@ def main() -> None:
         if reply >= 0:
             _fork(folder, options, reply)
             os.close(reply)
+
+
+def _warm() -> None:
+    """Do once what every supervisor does first: what that allocates is then shared by all of them."""
+    str(ProcessId.current())
+    json.loads(json.dumps({"a": [1.5, None, True]}, separators=(",", ":")).encode())
+    plan({"command": ["true"], "execution_id": "", "step": "", "call_id": ""}, "/")
 
 
 def _receive(runtime: socket.socket) -> tuple[str | None, int]:
@@ -53,26 +64,17 @@ def _receive(runtime: socket.socket) -> tuple[str | None, int]:
 
 
 def _fork(folder: str, options: Options, reply: int) -> None:
-    """Fork twice, so that the supervisor is nobody's child and nobody has to wait for it."""
+    """Nobody waits for a supervisor: the kernel reaps it here, and init does when this process has ended."""
     try:
-        middle = os.fork()
-    except OSError as error:
-        os.write(reply, f"error {error.errno}".encode())
-        return
-    if middle:
-        os.waitpid(middle, 0)
-        return
-    try:
-        os.setsid()
         if os.fork() == 0:
             _live(folder, options, reply)
     except OSError as error:
         os.write(reply, f"error {error.errno}".encode())
-    finally:
-        os._exit(0)
 
 
 def _live(folder: str, options: Options, reply: int) -> None:
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(1, 0)  # standard output is /dev/null: the socket must not outlive the server in here
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:

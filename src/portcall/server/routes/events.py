@@ -11,7 +11,8 @@ from portcall.client.wire import EventsBody, refused
 from portcall.model.api import Answer, ClaimRequest, Report
 from portcall.model.event import Reported
 from portcall.observe import metrics
-from portcall.server.endpoint import Endpoint, Server, check_batch, read_json, why
+from portcall.server.batch import events_of
+from portcall.server.endpoint import Endpoint, NestingError, Server, check_batch, decode_json, read_body, why
 from portcall.server.routes.commands import checked_claim
 
 
@@ -25,7 +26,7 @@ _id = msgspec.json.Decoder(_Id)
 
 
 async def _post(server: Server, request: Request, _query: Any) -> Report:
-    body = await read_json(server, request, _body)
+    body = _split(await read_body(server, request))
     check_batch(server, len(body.events), "events")
     decoded = [_decode(raw) for raw in body.events]
     events = [one for one in decoded if not isinstance(one, Answer)]
@@ -36,6 +37,17 @@ async def _post(server: Server, request: Request, _query: Any) -> Report:
     for answer in answers:
         metrics.count("events_received", verdict=answer.verdict)
     return Report(answers=answers, commands=report.commands)
+
+
+def _split(body: bytes) -> EventsBody:
+    """A claim that came with a body nested too deeply is left for the next request."""
+    try:
+        return decode_json(body, _body)
+    except NestingError:
+        pieces = events_of(body)
+        if not pieces:
+            raise
+        return EventsBody(events=[msgspec.Raw(piece) for piece in pieces])
 
 
 def _without_wait(server: Server, claim: ClaimRequest | None) -> ClaimRequest | None:
