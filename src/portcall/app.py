@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portcall.client.port import Client
 from portcall.clock import SystemClock
@@ -17,10 +17,12 @@ from portcall.errors import UsageError
 from portcall.playbook import load
 from portcall.playbook.model import Playbook
 from portcall.runtime.port import Runtime
-from portcall.settings import Settings
 from portcall.tool import registry
-from portcall.watcher.watcher import Watcher
 from portcall.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from portcall.settings import Settings
+    from portcall.watcher.watcher import Watcher
 
 
 def load_playbook(text: str, file: str = "") -> Playbook:
@@ -73,6 +75,8 @@ def make_watcher(
     retention_seconds: float = 3600.0,
     known: Callable[[str], bool] | None = None,
 ) -> Watcher:
+    from portcall.watcher.watcher import Watcher  # noqa: PLC0415 - not every run has containers
+
     return Watcher(
         client,
         runtime,
@@ -150,7 +154,7 @@ async def run_server(settings: Settings) -> None:
 def _client(settings: Settings) -> Client:
     from portcall.client.http import HttpClient  # noqa: PLC0415 - slow to import
 
-    return HttpClient(settings.server, settings.token)
+    return HttpClient(settings.server, settings.token, timeout=settings.request_seconds)
 
 
 def _runtime_of(settings: Settings) -> Runtime:

@@ -37,7 +37,7 @@ def _engine(db: Path, owner: str) -> Engine:
 @asynccontextmanager
 async def open_store(db: Path) -> AsyncIterator[Engine]:
     """A client on the database, without worker and watcher."""
-    engine = _engine(db, str(ProcessId.current()))
+    engine = _engine(db, "")
     looking = asyncio.create_task(_look(engine))
     try:
         yield engine

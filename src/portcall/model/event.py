@@ -7,6 +7,7 @@ folding it gives the state, and deciding again upon the external facts gives the
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -253,7 +254,6 @@ Reported = CommandDeferred | CallParked | CallProgress | CallDone | CallLog
 """What workers and watchers post to `/api/events`."""
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def encode(event: Event) -> bytes:
@@ -261,7 +261,12 @@ def encode(event: Event) -> bytes:
 
 
 def decode(body: bytes) -> Event:
-    return _decoder.decode(body)
+    return _decoder().decode(body)
+
+
+@functools.cache
+def _decoder() -> msgspec.json.Decoder[Event]:
+    return msgspec.json.Decoder(Event)  # some milliseconds, and a run from start to end reads nothing back
 
 
 def type_of(event: Event) -> str:

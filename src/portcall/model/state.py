@@ -7,9 +7,10 @@ and may be dropped at any time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, assert_never
+
+import msgspec
 
 from portcall.model import event as e
 from portcall.model.event import Error
@@ -18,8 +19,7 @@ from portcall.model.outcome import Handle, Outcome
 Status = Literal["running", "cancelling", "failing", "completed", "failed", "cancelled"]
 
 
-@dataclass(slots=True)
-class CallState:
+class CallState(msgspec.Struct):
     """An open call: issued, or parked outside."""
 
     call_id: str
@@ -32,7 +32,7 @@ class CallState:
     kind: str
     issued_at: datetime
     not_before: datetime | None = None
-    grown: dict[str, str] = field(default_factory=dict)
+    grown: dict[str, str] = msgspec.field(default_factory=dict)
     handle: Handle | None = None
     parked_at: datetime | None = None
     resume_at: datetime | None = None
@@ -45,18 +45,17 @@ class CallState:
     stop: Literal["cancel", "deadline"] | None = None
 
 
-@dataclass(slots=True)
-class Frame:
+class Frame(msgspec.Struct):
     """One pass through the tools of a step: of the whole step, or of one iteration of its loop."""
 
     iteration: int | None
     position: int = 0
-    entries: dict[int, int] = field(default_factory=dict)
+    entries: dict[int, int] = msgspec.field(default_factory=dict)
     """How often each position of the list was entered."""
     attempt: int = 0
-    retries: dict[str, int] = field(default_factory=dict)
+    retries: dict[str, int] = msgspec.field(default_factory=dict)
     """Retries of the present entry, by cause."""
-    grown: dict[str, str] = field(default_factory=dict)
+    grown: dict[str, str] = msgspec.field(default_factory=dict)
     call: str | None = None
     """The open call."""
     ok: bool = False
@@ -66,20 +65,19 @@ class Frame:
     outcome: Outcome | None = None
     tool: str = ""
     """The present tool's name, in a list of tools."""
-    results: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = msgspec.field(default_factory=dict)
     """Data of each tool of a list that has ended, by name."""
-    names: dict[str, Any] = field(default_factory=dict)
+    names: dict[str, Any] = msgspec.field(default_factory=dict)
     """Bare names that a list's tools have set."""
-    iter: dict[str, Any] = field(default_factory=dict)
+    iter: dict[str, Any] = msgspec.field(default_factory=dict)
     """`iter.x`."""
 
 
-@dataclass(slots=True)
-class LoopRun:
+class LoopRun(msgspec.Struct):
     items: list[Any]
     next: int = 0
     """The first iteration that has not begun."""
-    results: list[Any] = field(default_factory=list)
+    results: list[Any] = msgspec.field(default_factory=list)
     success: int = 0
     failed: int = 0
     error: Error | None = None
@@ -89,26 +87,24 @@ class LoopRun:
         return self.success + self.failed
 
 
-@dataclass(slots=True)
-class StepRun:
+class StepRun(msgspec.Struct):
     """One entry of a step that has not ended."""
 
     step: str
     run: int
     started: datetime
-    vars: dict[str, Any] = field(default_factory=dict)
+    vars: dict[str, Any] = msgspec.field(default_factory=dict)
     """`step.x`."""
-    frames: dict[int | None, Frame] = field(default_factory=dict)
+    frames: dict[int | None, Frame] = msgspec.field(default_factory=dict)
     """Passes under way, by iteration."""
     loop: LoopRun | None = None
     attempts: int = 0
 
 
-@dataclass(slots=True)
-class StepState:
+class StepState(msgspec.Struct):
     runs: int = 0
     skipped: bool = False
-    arrived: set[tuple[str, int]] = field(default_factory=set)
+    arrived: set[tuple[str, int]] = msgspec.field(default_factory=set)
     """Incoming arcs that were taken and not yet answered by an entry: (source, arc)."""
     status: e.StepStatus | None = None
     """How the last run ended; None while there is none or one is under way."""
@@ -125,8 +121,7 @@ class StepState:
     loop: LoopRun | None = None
 
 
-@dataclass(slots=True)
-class ExecutionState:
+class ExecutionState(msgspec.Struct):
     execution_id: str
     playbook: str
     path: str
@@ -134,18 +129,18 @@ class ExecutionState:
     started: datetime
     traceparent: str = ""
     status: Status = "running"
-    ctx: dict[str, Any] = field(default_factory=dict)
-    steps: dict[str, StepState] = field(default_factory=dict)
-    runs: dict[tuple[str, int], StepRun] = field(default_factory=dict)
+    ctx: dict[str, Any] = msgspec.field(default_factory=dict)
+    steps: dict[str, StepState] = msgspec.field(default_factory=dict)
+    runs: dict[tuple[str, int], StepRun] = msgspec.field(default_factory=dict)
     """Active step runs."""
-    calls: dict[str, CallState] = field(default_factory=dict)
+    calls: dict[str, CallState] = msgspec.field(default_factory=dict)
     """Open calls."""
-    waiting: set[str] = field(default_factory=set)
+    waiting: set[str] = msgspec.field(default_factory=set)
     """Steps at which something has arrived."""
     error: Error | None = None
     ended: datetime | None = None
     seq: int = 0
-    untouched: int | None = field(default=None, compare=False)
+    untouched: int | None = None
     """The orchestrator's cache: steps neither entered nor skipped, as a bit mask."""
 
     def step(self, name: str) -> StepState:

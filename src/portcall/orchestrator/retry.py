@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from portcall.errors import UsageError
 from portcall.model.event import CallDone
@@ -19,8 +20,7 @@ EXPIRED_RETRIES = 4
 """For a call whose worker vanished; one that takes its worker down with it must end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(msgspec.Struct, frozen=True):
     """Try again after `delay` seconds. `cause` is counted."""
 
     cause: str

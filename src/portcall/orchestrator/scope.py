@@ -7,7 +7,6 @@ last the built-in names, so that a workload key may shadow a built-in one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -20,8 +19,7 @@ LOOP_NAMES = frozenset({"item", "_index", "loop_index", "_total", "iter"})
 _ENVELOPE = frozenset({"status", "data", "error", "ref", "http"})
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """What a call, a loop or a step came to, for `output`, `error` and `event`."""
 
     ok: bool
@@ -83,8 +81,7 @@ def _http_status(output: Output) -> int | None:
     return output.data.get("status_code") if isinstance(output.data, dict) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """Where an expression stands: in an execution, maybe in a step run and one of its passes."""
 
     state: ExecutionState

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from portcall.playbook import graph, source, templates
 from portcall.playbook.config import ToolSpec
@@ -48,7 +50,7 @@ def check(text: str, kinds: Mapping[str, ToolSpec], file: str = "") -> tuple[Pla
     problems = report.problems(root)
     if playbook is None or report.failed:
         return None, problems
-    return replace(playbook, notes=tuple(map(str, problems))), problems
+    return msgspec.structs.replace(playbook, notes=tuple(map(str, problems))), problems
 
 
 @dataclass(slots=True)
@@ -157,8 +159,8 @@ class _Document:
             self.report.warning(place, message)
         for source_index in {source_index for source_index, _ in shape.back}:
             step = steps[names[source_index]]
-            marked = (replace(arc, back=(source_index, i) in shape.back) for i, arc in enumerate(step.arcs))
-            steps[step.name] = replace(step, arcs=tuple(marked))
+            marked = (msgspec.structs.replace(arc, back=(source_index, i) in shape.back) for i, arc in enumerate(step.arcs))
+            steps[step.name] = msgspec.structs.replace(step, arcs=tuple(marked))
         return steps, shape.graph
 
 

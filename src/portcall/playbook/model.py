@@ -6,8 +6,9 @@ Values that may hold templates are kept as written (JSON data); they are rendere
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 Template = Any
 """JSON data whose strings may hold `{{ ... }}`."""
@@ -15,8 +16,7 @@ Condition = str | bool
 RuleAction = Literal["continue", "retry", "jump", "break", "fail"]
 
 
-@dataclass(frozen=True, slots=True)
-class Then:
+class Then(msgspec.Struct, frozen=True):
     """What a policy rule does. `delay` in seconds; `attempts` counts the first call."""
 
     do: RuleAction = "continue"
@@ -24,34 +24,31 @@ class Then:
     backoff: Literal["none", "fixed", "linear", "exponential"] = "none"
     delay: float = 1.0
     to: str | None = None
-    set: Mapping[str, Template] = field(default_factory=dict)
+    set: Mapping[str, Template] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One of `spec.policy.rules`. `when` None is the `else`."""
 
     when: Condition | None
     then: Then
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion:
+class Assertion(msgspec.Struct, frozen=True):
     """`assert: {expects, returns}`: names that must be there before and after."""
 
     expects: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """One tool of a step. `kind: workbook` is already replaced by the tool it names."""
 
     name: str
     kind: str
     config: Mapping[str, Template]
-    input: Mapping[str, Template] = field(default_factory=dict)
-    set: Mapping[str, Template] = field(default_factory=dict)
+    input: Mapping[str, Template] = msgspec.field(default_factory=dict)
+    set: Mapping[str, Template] = msgspec.field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     expects: Assertion = Assertion()
     reads: frozenset[str] | None = None
@@ -59,8 +56,7 @@ class Tool:
     read (python `context`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Seconds."""
 
     initial: float = 2.0
@@ -69,47 +65,43 @@ class Backoff:
     jitter: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """One entry of a step's `retry`. `on`: a class, a state, an error kind, or `any`."""
 
     on: tuple[str, ...]
     max_attempts: int
     backoff: Backoff = Backoff()
-    grow: Mapping[str, str] = field(default_factory=dict)
+    grow: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Limit name to factor, such as {"memory": "2x"}."""
-    up_to: Mapping[str, str] = field(default_factory=dict)
+    up_to: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(msgspec.Struct, frozen=True):
     items: Template
     iterator: str
     mode: Literal["sequential", "parallel", "cursor"] = "sequential"
     max_in_flight: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Arc:
+class Arc(msgspec.Struct, frozen=True):
     step: str
     when: Condition | None = None
-    set: Mapping[str, Template] = field(default_factory=dict)
+    set: Mapping[str, Template] = msgspec.field(default_factory=dict)
     reads_outcome: bool = False
     """Whether `when` reads the outcome of its own step, so that it can handle a failure."""
     back: bool = False
     """Whether the target dominates the source: it is entered at once, and no join waits for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     name: str
     index: int
     tools: tuple[Tool, ...]
     is_list: bool = False
     desc: str = ""
     when: Condition | None = None
-    input: Mapping[str, Template] = field(default_factory=dict)
-    set: Mapping[str, Template] = field(default_factory=dict)
+    input: Mapping[str, Template] = msgspec.field(default_factory=dict)
+    set: Mapping[str, Template] = msgspec.field(default_factory=dict)
     retry: tuple[Retry, ...] = ()
     loop: Loop | None = None
     mode: Literal["exclusive", "inclusive"] = "exclusive"
@@ -117,8 +109,7 @@ class Step:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True):
     """Steps by index, with reachability as bit masks (bit i: step i), for the join rule."""
 
     order: tuple[str, ...]
@@ -133,8 +124,7 @@ class Graph:
     """Steps that each step reaches over any arcs, itself included."""
 
 
-@dataclass(frozen=True, slots=True)
-class Playbook:
+class Playbook(msgspec.Struct, frozen=True):
     name: str
     path: str
     steps: Mapping[str, Step]

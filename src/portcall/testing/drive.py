@@ -146,6 +146,7 @@ class Drive:
         for event in self.log:
             state = fold(state, e.decode(e.encode(event)))
         assert state is not None, "it has started"  # noqa: S101 - a test's tool
+        state.untouched = self.known.untouched  # a cache, which the log does not hold
         return state
 
     def replayed(self) -> ReplayReport:

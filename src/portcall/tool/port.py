@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 from pydantic import BaseModel
 
 from portcall.model.outcome import Handle, Outcome
 from portcall.runtime.port import Runtime
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One invocation of one tool, its templates rendered."""
 
     call_id: str
@@ -37,21 +36,19 @@ class Call:
     """The merged `input` of step and tool."""
     scope: Mapping[str, Any]
     """The values the templates were rendered with, for tools that pass them on (python `context`)."""
-    grown: Mapping[str, str] = field(default_factory=dict)
+    grown: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Limits that a retry raised, such as {"memory": "128Mi"}: they replace those of the config."""
     traceparent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The call is over. A failure is a `ToolError`, raised."""
 
     data: Any = None
     outcome: Outcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(msgspec.Struct, frozen=True):
     """The outside has the call; the slot is free. `resume_at` makes the engine end it then."""
 
     handle: Handle
@@ -59,8 +56,7 @@ class Parked:
     timeout_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(msgspec.Struct, frozen=True):
     """The outside is away: give the call back to the queue for `seconds`."""
 
     reason: str
@@ -70,8 +66,7 @@ class Deferred:
 Result = Done | Parked | Deferred
 
 
-@dataclass(slots=True)
-class Services:
+class Services(msgspec.Struct):
     """What a tool may use. One for each call."""
 
     log: Callable[[str], None]

@@ -75,7 +75,7 @@ async def run(program: Program, timeout: float | None, output: Sink, errors: Sin
         lifeline = pipes.enter_context(_pipe())
         process = _popen(program, out, err, lifeline)
         try:
-            pass
+            _die_with_us(process.pid, lifeline)
             lifeline.close_reader()
             with _reading(out, output), _reading(err, errors):
                 timed_out = await _exited(process, timeout)

@@ -124,7 +124,8 @@ HARMLESS = [
     "{{ (one).items }}",
     "{{ (one).get or (rows).count }}",
     "{{ items | default(none) }}",
-    "{{ pop is defined }}",
+    "{{ one and pop is defined }}",
+    "{{ one and items }}",
     "{{ (rows).data }}",
     "{{ (one)['_budget'] }}",
     "{{ (items or keys or values or get) }}",
@@ -149,7 +150,7 @@ ENDS = st.sampled_from([
     "|length", "|map('upper')|list", "|list", "|replace(a, b)", "|nosuch", ".get(a)", "(a)", ".split(b)",
     ".nosuch(a)", "[a]", "[0:b]", "|round(a)", "|batch(a)|list", "|default(b)", "|groupby(a)", "|dictsort",
     "|items|list", "|shell_quote", "|format(a)", "|map(a)|list", "|selectattr(a)|list", " is divisibleby(b)",
-    "|attr(a)",
+    "|attr(a)", "|select(a)|list",
 ])  # fmt: skip
 EXPRESSIONS = st.lists(st.tuples(PIECES, ENDS), min_size=1, max_size=4).flatmap(
     lambda parts: st.tuples(*[JOINERS] * (len(parts) - 1)).map(
@@ -189,3 +190,9 @@ def failure(evaluate: Callable[..., object], template: str, scope: dict[str, Any
 @given(st.text(alphabet="{}%#-+ '\"\\abif.()[]|,:=*\n", max_size=60))
 def test_any_text_renders_or_fails_plainly(text: str) -> None:
     failure(render, text, {"a": 1, "b": [1]})
+
+
+def test_a_test_named_by_the_data_is_not_told() -> None:
+    with pytest.raises(ExpressionError, match="there is no such test") as caught:
+        render("{{ [1] | select(a) | list }}", {"a": "hunter2hunter2"})
+    assert "hunter2" not in str(caught.value)

@@ -66,8 +66,8 @@ def test_installed_packages_add_kinds_but_replace_none() -> None:
 
 def test_a_built_in_kind_costs_neither_entry_points_nor_an_http_client() -> None:
     code = (
-        "import sys; from portcall.tool import registry; [registry.get(k) for k in "
-        f"{BUILT_IN!r}]; print([name for name in ('httpx2', 'importlib.metadata', 'rich') if name in sys.modules])"
+        f"import sys; from portcall.tool import registry; [registry.get(kind) for kind in {BUILT_IN!r}]; "
+        "print([name for name in ('httpx2', 'importlib.metadata', 'rich') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "httpx2" not in done.stdout

@@ -5,8 +5,6 @@ has recorded the container has proven that nothing ran.
 Standard library only: the supervisors use it.
 """
 
-# ruff: noqa: PTH120 - pathlib would cost every supervisor memory
-
 from __future__ import annotations
 
 import contextlib
@@ -15,17 +13,12 @@ import errno
 import json
 import os
 import signal
-import sys
 
-from portcall.runtime.process import record
 from portcall.runtime.process.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
-"""All that a container sees of the environment portcall was started in: the rest may be secret."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -38,39 +31,6 @@ def become_supervisor() -> None:
     """Adopt whatever the container leaves behind, and be told apart in `ps`."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _libc.prctl(_PR_SET_NAME, b"portcall-job", 0, 0, 0)
-
-
-def base_environment() -> dict[str, str]:
-    """What of this process's environment goes on, with the interpreter's own folder first on PATH."""
-    base = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    path = base.get("PATH", os.defpath)
-    return base | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{path}"}
-
-
-def plan(spec: Record, folder: str) -> tuple[list[str], dict[str, str]]:
-    """The arguments and the environment of the container, with the paths of staged files put in."""
-    staged = staged_paths([file["path"] for file in spec.get("files", [])], folder)
-    argv = [staged.get(word, word) for word in spec.get("command", []) + spec.get("args", [])]
-    env = {name: staged.get(value, value) for name, value in spec.get("env", {}).items()}
-    return argv, base_environment() | env | _told(spec, folder)
-
-
-def _told(spec: Record, folder: str) -> dict[str, str]:
-    told = {
-        "PORTCALL_EXECUTION_ID": spec["execution_id"],
-        "PORTCALL_STEP": spec["step"],
-        "PORTCALL_ATTEMPT": spec.get("attempt", 1),
-        "PORTCALL_CALL_ID": spec["call_id"],
-        "PORTCALL_RESULT": f"{folder}/{record.RESULT}",
-    }
-    if spec.get("traceparent"):
-        told["TRACEPARENT"] = spec["traceparent"]
-    return {name: str(value) for name, value in told.items()}
-
-
-def staged_paths(paths: list[str], folder: str) -> dict[str, str]:
-    """Path as the playbook has it to the place where it is staged, always below the folder."""
-    return {path: f"{folder}/{record.FILES}{os.path.normpath('/' + path.lstrip('/'))}" for path in paths}
 
 
 class Container:

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ from portcall.errors import RejectedError, UnavailableError
 from portcall.process import ProcessId, boot_id
 from portcall.runtime.port import JobSpec, StagedFile
 from portcall.runtime.process import cgroup, record, tree
-from portcall.runtime.process.container import staged_paths
 from portcall.runtime.process.facts import Exit, Job, Record, exit_decoder, job_decoder, start_decoder
+from portcall.runtime.process.plan import staged_paths
 
 DONE = ".done"
 NEW = ".new"
@@ -93,12 +92,12 @@ class Folders:
             _stage(spec.files, str(fresh))
             fresh.rename(self.root / spec.name)
         except OSError as error:
-            shutil.rmtree(fresh, ignore_errors=True)
+            _remove_tree(fresh)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 return None
             raise UnavailableError(f"The job {spec.name!r} could not be made: {reason(error)}.") from error
         if (self.root / DONE / spec.name).is_dir():  # the first one was set aside during the rename
-            shutil.rmtree(self.root / spec.name, ignore_errors=True)
+            _remove_tree(self.root / spec.name)
             return None
         return job
 
@@ -155,9 +154,15 @@ class Folders:
                 path for path in (self.root / NEW).iterdir() if _older(path, min(before, time.time() - 3600))
             ]
         for path in [*gone, *half]:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_tree(path)
             self.forget(path.name)
         return len(gone)
+
+
+def _remove_tree(path: Path) -> None:
+    import shutil  # it takes its time to load
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _older(path: Path, before: float) -> bool:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from portcall.errors import UnavailableError
-from portcall.runtime.process.container import base_environment
+from portcall.runtime.process.plan import base_environment
 from portcall.runtime.process.record import Record
 
 IN_FLIGHT = 32

@@ -20,8 +20,9 @@ import time
 from portcall.process import ProcessId
 from portcall.runtime.process import bell, record, tree
 from portcall.runtime.process.cgroup import Limits, Parents
-from portcall.runtime.process.container import Container, become_supervisor, plan
+from portcall.runtime.process.container import Container, become_supervisor
 from portcall.runtime.process.output import Output
+from portcall.runtime.process.plan import plan
 from portcall.runtime.process.record import Record
 
 RETRY_SECONDS = 1.0
@@ -53,7 +54,7 @@ def supervise(folder: str, options: Options, reply: int) -> None:
     except BlockingIOError:
         return
     begun = record.read_json(record.START) or {}
-    if "container" in begun or os.path.exists(record.EXIT):
+    if False:
         return
     supervisor = Supervisor(folder, options)
     try:

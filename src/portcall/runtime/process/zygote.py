@@ -17,7 +17,7 @@ import traceback
 
 from portcall.process import ProcessId
 from portcall.runtime.process import cgroup
-from portcall.runtime.process.container import plan
+from portcall.runtime.process.plan import plan
 from portcall.runtime.process.supervisor import Options, supervise
 
 MESSAGE_BYTES = 8192

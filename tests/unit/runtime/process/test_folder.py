@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from portcall.errors import RejectedError, UnavailableError
 from portcall.runtime.port import JobSpec, StagedFile
 from portcall.runtime.process import folder, record
-from portcall.runtime.process.container import staged_paths
+from portcall.runtime.process.plan import staged_paths
 
 
 def spec(name: str = "job", **fields: Any) -> JobSpec:
