@@ -72,6 +72,7 @@ def make_watcher(
     runtime: Runtime,
     *,
     comparison_seconds: float = 30.0,
+    lost_confirm_seconds: float = 30.0,
     retention_seconds: float = 3600.0,
     known: Callable[[str], bool] | None = None,
 ) -> Watcher:
@@ -82,6 +83,7 @@ def make_watcher(
         runtime,
         clock=SystemClock(),
         comparison_seconds=comparison_seconds,
+        lost_confirm_seconds=lost_confirm_seconds,
         retention_seconds=retention_seconds,
         known_executions=known,
     )
@@ -172,7 +174,7 @@ async def run_worker(settings: Settings) -> None:
         worker_id=worker_id,
         slots=settings.slots,
         lease_seconds=settings.lease_seconds,
-        drain_seconds=10.0,
+        drain_seconds=settings.drain_seconds,
         workdir=Path.cwd(),
     )
     _say(f"portcall worker: {worker_id}, {settings.slots} slots, server {settings.server}")
@@ -190,6 +192,7 @@ async def run_watcher(settings: Settings) -> None:
         client,
         runtime,
         comparison_seconds=settings.comparison_seconds,
+        lost_confirm_seconds=settings.lost_confirm_seconds,
         retention_seconds=settings.retention_seconds,
     )
     _say(f"portcall container-watcher: runtime {settings.runtime}, server {settings.server}")

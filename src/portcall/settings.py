@@ -141,10 +141,18 @@ class Settings:
     comparison_seconds: float = _setting(
         30.0, _seconds(1, 3600), "How often the watcher compares the open calls with its runtime."
     )
+    lost_confirm_seconds: float = _setting(
+        30.0,
+        _seconds(0.1, 3600),
+        "Time between the two looks after which a container that is gone counts as lost.",
+    )
     retention_seconds: float = _setting(
         3600.0,
         _seconds(1, 366 * 86400),
         "How long an ended container's record is kept; at least ten lease times.",
+    )
+    drain_seconds: float = _setting(
+        10.0, _seconds(0, 3600), "How long a worker that is told to stop waits for what it runs."
     )
     request_seconds: float = _setting(
         30.0, _seconds(0.1, 3600), "How long a client waits for an answer of the server, beside long polls."
@@ -236,12 +244,16 @@ def _of_flags(flags: Mapping[str, object]) -> list[_Value]:
     return [_Value(key, raw, f"The flag {flag(key)}") for key, raw in flags.items() if raw is not None]
 
 
+_OTHERS = frozenset({"PORTCALL_CONFIG", "PORTCALL_DEBUG"})
+"""Variables that are the command line's own."""
+
+
 def _of_environment(env: Mapping[str, str]) -> list[_Value]:
     names = {variable(key): key for key in _FIELDS}
     found = []
     for name, raw in env.items():
         linked = name == "PORTCALL_PORT" and raw.startswith("tcp://")
-        if linked or name == "PORTCALL_CONFIG" or not name.startswith("PORTCALL_"):
+        if linked or name in _OTHERS or not name.startswith("PORTCALL_"):
             continue
         if name in names:
             found.append(_Value(names[name], raw, f"The environment variable {name}"))

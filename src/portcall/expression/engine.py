@@ -153,6 +153,8 @@ def _engine_reason(error: TemplateError, shown: str) -> str:
 
 
 _REASONS: Final = {
+    "UnknownTest": "there is no such test",
+    "UnknownFilter": "there is no such filter",
     "OutOfFuel": "it takes too much work or makes too much text",
     "TemplateNotFound": "there are no other templates to include or import",
     "MissingArgument": "a filter or function got too few arguments",

@@ -54,7 +54,7 @@ def supervise(folder: str, options: Options, reply: int) -> None:
     except BlockingIOError:
         return
     begun = record.read_json(record.START) or {}
-    if False:
+    if "container" in begun or os.path.exists(record.EXIT):
         return
     supervisor = Supervisor(folder, options)
     try:
