@@ -265,6 +265,23 @@ def test_a_stop_before_the_start_is_seen_by_the_supervisor(harness: Any) -> None
     harness.run(test)
 
 
+def test_supervisors_of_one_folder_start_one_container(harness: Any) -> None:
+    async def test(runtime: Any) -> None:
+        spec = harness.shell("echo ran; exec sleep 60")
+        _made(harness, spec)
+        path = harness.root / spec.name
+        answers = await asyncio.gather(*(runtime._server.supervise(path) for _ in range(5)))
+        assert sorted(answers) == ["", "", "", "", "ok"]
+        handle = await runtime.dispatch(spec)
+        await harness.printed(runtime, handle, b"ran\n")
+        await runtime.stop(handle, "cancel")
+        await harness.ended(runtime, handle)
+        assert await runtime._server.supervise(path) == ""
+        assert (await harness.ended(runtime, handle)).log_tail == "ran\n"
+
+    harness.run(test)
+
+
 def test_half_made_folders_are_no_jobs(harness: Any) -> None:
     async def test(runtime: Runtime) -> None:
         await runtime.identity()
