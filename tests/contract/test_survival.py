@@ -90,9 +90,9 @@ def test_the_fork_server_is_killed(harness: Any) -> None:
 
 def test_the_supervisor_is_killed(harness: Any) -> None:
     async def test(runtime: Runtime) -> dict[str, Any]:
-        spec = harness.shell("sleep 60 & echo $!; setsid sleep 60 & echo $!; wait", memory_limit=64 << 20)
+        spec = harness.shell("sleep 60 & echo $!; setsid sleep 60 & echo $! both; wait", memory_limit=64 << 20)
         handle = await runtime.dispatch(spec)
-        said = await harness.printed(runtime, handle, b"\n")
+        said = await harness.printed(runtime, handle, b"both\n")
         start = record_of(harness, spec)
         watching = asyncio.create_task(harness.ended(runtime, handle))
         assert ProcessId.parse(start["supervisor"]).signal(signal.SIGKILL)
@@ -103,12 +103,12 @@ def test_the_supervisor_is_killed(harness: Any) -> None:
         assert again == handle
         assert (await harness.ended(runtime, handle)).timings.finished is None
         assert record_of(harness, spec) == start
-        return start | {"child": int(said.split()[0])}
+        return start | {"children": [int(word) for word in said.split()[:2]]}
 
     left = harness.run(test)
     assert not any(Path(folder).exists() for folder in left["cgroups"])
     assert not ProcessId.parse(left["container"]).alive()
-    assert ProcessId.of(left["child"]) is None
+    assert [ProcessId.of(pid) for pid in left["children"]] == [None, None]
 
 
 def test_a_container_that_outlives_its_supervisor_is_killed(harness: Any) -> None:

@@ -237,16 +237,10 @@ class Engine:
         limit = min(request.slots, CLAIM_LIMIT)
         if limit <= 0:
             return []
-        rows = tx.all(
-            "claim_commands",
-            worker=request.worker_id,
-            lease=now + self._lease,
-            now=now,
-            owner=self._owner,
-            limit=limit,
-        )
+        rows = tx.all("claimable_commands", now=now, owner=self._owner, limit=limit)
         commands = []
-        for token, body, _ in sorted(rows, key=lambda row: row[2]):
+        for key, token, body in rows:
+            tx.run("claim_command", id=key, worker=request.worker_id, claim=token, lease=now + self._lease)
             command = _command(body)
             command.claim = token
             commands.append(command)

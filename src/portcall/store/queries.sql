@@ -72,8 +72,11 @@ WHERE call_id = :call_id AND stop IS NOT NULL AND status = 'parked' AND stop_seq
 -- open_calls
 SELECT c.call_id, c.execution_id, c.step, c.handle, c.parked_at, c.stop, c.overdue
 FROM call c JOIN execution e ON e.id = c.execution_id
-WHERE c.status <> 'closed' AND e.owner = :owner
-  AND (c.runtime = :runtime OR (c.runtime IS NULL AND c.kind = 'container'))
+WHERE c.status = 'parked' AND c.runtime = :runtime AND e.owner = :owner
+UNION ALL
+SELECT c.call_id, c.execution_id, c.step, c.handle, c.parked_at, c.stop, c.overdue
+FROM command q JOIN call c ON c.call_id = q.call_id JOIN execution e ON e.id = c.execution_id
+WHERE c.status = 'issued' AND c.kind = 'container' AND e.owner = :owner
 
 -- stops
 SELECT c.call_id, c.execution_id, c.handle, c.stop, c.stop_seq
@@ -85,14 +88,14 @@ ORDER BY c.stop_seq LIMIT 1000
 INSERT INTO command (call_id, execution_id, not_before, claim, body)
 VALUES (:call_id, :execution, :not_before, 0, :body)
 
--- claim_commands
-UPDATE command SET worker_id = :worker, claim = claim + 1, lease_until = :lease
-WHERE id IN (
-    SELECT c.id FROM command c
-    WHERE c.worker_id IS NULL AND c.not_before <= :now
-      AND EXISTS (SELECT 1 FROM execution e WHERE e.id = c.execution_id AND e.owner = :owner)
-    ORDER BY c.id LIMIT :limit)
-RETURNING claim, body, id
+-- claimable_commands
+SELECT c.id, c.claim + 1, c.body FROM command c
+WHERE c.worker_id IS NULL AND c.not_before <= :now
+  AND EXISTS (SELECT 1 FROM execution e WHERE e.id = c.execution_id AND e.owner = :owner)
+ORDER BY c.id LIMIT :limit
+
+-- claim_command
+UPDATE command SET worker_id = :worker, claim = :claim, lease_until = :lease WHERE id = :id
 
 -- drop_command
 DELETE FROM command WHERE call_id = :call_id

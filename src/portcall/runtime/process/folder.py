@@ -243,16 +243,15 @@ def _unrecorded_end(path: Path, found: Record, *, stopped: bool) -> Exit | None:
 
 
 def _end_orphans(found: Record) -> None:
-    """Kill the container of a dead supervisor, and what is left of its session and its groups."""
+    """Kill the container of a dead supervisor, and what is left of its session, its call and its groups."""
     start = found.start
     container = None if start is None else start.container_id
     if start is None or container is None:
         return
-    if ProcessId.of(container.pid) in (
-        None,
-        container,
-    ):  # otherwise the pid is another's, and so is its session
-        below = tree.descendants(container.pid) if container.alive() else []
-        container.signal(signal.SIGKILL)
-        tree.send(signal.SIGKILL, [*below, *tree.session(container.pid)])
+    below = tree.descendants(container.pid) if container.alive() else []
+    leader = (
+        container.pid if ProcessId.of(container.pid) in (None, container) else None
+    )  # or the pid is another's
+    container.signal(signal.SIGKILL)
+    tree.send(signal.SIGKILL, [*below, *tree.left_behind(leader, f"PORTCALL_CALL_ID={found.job.spec.call_id}")])
     cgroup.remove(start.cgroups)

@@ -103,17 +103,21 @@ def end_all() -> None:
             return
 
 
-def session(leader: int) -> list[int]:
-    """Processes of the session that `leader` made; it may have ended."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == leader:
-            found.append(int(entry))
-    return found
+def left_behind(leader: int | None, mark: str) -> list[int]:
+    """Processes of the session that `leader` made, and those with `mark` (`NAME=value`) in their environment.
+
+    A process that outlived its parents is not below anybody any more, but its environment is still its own.
+    """
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _belongs(entry, leader, mark)]
+
+
+def _belongs(pid: str, leader: int | None, mark: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            session = int(file.read().rpartition(b")")[2].split()[3])
+        if session == leader:
+            return True
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark.encode() in file.read().split(b"\0")
+    except OSError:
+        return False

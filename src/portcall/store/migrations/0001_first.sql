@@ -23,8 +23,6 @@ CREATE TABLE execution (
     owner    TEXT NOT NULL               -- the embedded process that drives it; '' for a server
 ) STRICT;
 
-CREATE INDEX execution_open ON execution (id) WHERE ended IS NULL;
-
 CREATE TABLE event (
     execution_id INTEGER NOT NULL REFERENCES execution,
     seq          INTEGER NOT NULL,
@@ -49,7 +47,7 @@ CREATE TABLE call (
     stop_seq     INTEGER                 -- order in which watchers are told
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX call_open ON call (runtime, call_id) WHERE status <> 'closed';
+CREATE INDEX call_parked ON call (execution_id) WHERE status = 'parked';
 CREATE INDEX call_stop ON call (stop_seq) WHERE stop_seq IS NOT NULL AND status <> 'closed';
 
 CREATE TABLE command (
@@ -64,9 +62,7 @@ CREATE TABLE command (
     body         BLOB NOT NULL
 ) STRICT;
 
-CREATE INDEX command_queued ON command (id) WHERE worker_id IS NULL;
-CREATE INDEX command_due ON command (not_before) WHERE worker_id IS NULL AND not_before > 0;
-CREATE INDEX command_leased ON command (lease_until) WHERE worker_id IS NOT NULL;
+-- No index beyond: the table holds only what is queued or held now, and every commit would write them.
 
 CREATE TABLE timer (
     call_id      TEXT NOT NULL REFERENCES call,
