@@ -27,7 +27,7 @@ DRAIN_SECONDS = 2.0
 
 
 def _engine(db: Path, owner: str) -> Engine:
-    store = SqliteStore(db)
+    store = SqliteStore(db, threaded=False)
     engine = Engine(store, app.load_playbook, owner=owner, lease_seconds=LEASE_SECONDS)
     store.on_lost = engine.drop_cache
     store.open()

@@ -25,9 +25,17 @@ def get(digest: str) -> Callable[[Transaction], Any]:
     return lambda tx: tx.one("get_playbook", digest=digest)
 
 
+THREADED = [True]
+
+
+@pytest.fixture(params=[True, False], ids=["in a thread", "in the loop"], autouse=True)
+def _mode(request: pytest.FixtureRequest) -> None:
+    THREADED[0] = request.param
+
+
 def on(path: Path, work: Callable[[SqliteStore], Coroutine[Any, Any, Any]]) -> Any:
     async def whole() -> Any:
-        store = SqliteStore(path)
+        store = SqliteStore(path, threaded=THREADED[0])
         store.open()
         try:
             return await work(store)
