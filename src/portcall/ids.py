@@ -7,10 +7,9 @@ import os
 import re
 import threading
 import time
-import uuid
 
 EPOCH_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
-_CALLS = uuid.UUID("6f0b6a1e-6c0f-5c0e-9d0e-0f6d3a3b7a51")
+_CALLS = bytes.fromhex("6f0b6a1e6c0f5c0e9d0e0f6d3a3b7a51")
 _NODE = int.from_bytes(os.urandom(2), "big") & 0x3FF
 
 
@@ -37,17 +36,26 @@ def new_execution_id() -> str:
     return str(_sequence.next())
 
 
+def _uuid5(namespace: bytes, name: str) -> bytes:
+    """RFC 9562 section 5.5, as `uuid.uuid5`, at a tenth of its cost: every call takes three."""
+    digest = bytearray(hashlib.sha1(namespace + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest)
+
+
 def call_id(  # noqa: PLR0913 - these seven are what a call is
     execution_id: str, step: str, run: int, iteration: int | None, position: int, entry: int, attempt: int
 ) -> str:
     """The identity of one invocation of one tool: the same after any crash, and shared by no two."""
     it = "" if iteration is None else iteration
-    return uuid.uuid5(_CALLS, f"{execution_id}/{step}/{run}/{it}/{position}/{entry}/{attempt}").hex
+    return _uuid5(_CALLS, f"{execution_id}/{step}/{run}/{it}/{position}/{entry}/{attempt}").hex()
 
 
 def event_id(call: str, kind: str) -> str:
     """`uuid5(call_id, kind of event)`: posting the same fact again is a no-op."""
-    return str(uuid.uuid5(uuid.UUID(call), kind))
+    text = _uuid5(bytes.fromhex(call), kind).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def slug(text: str, limit: int) -> str:

@@ -135,7 +135,9 @@ class Ingest:
 
     def take(self, tx: Transaction, event: e.External, effects: Effects) -> None:
         """Take in a fact that is known to be new."""
-        state = self.state(tx, event.execution_id)
+        self._record(tx, self.state(tx, event.execution_id), event, effects)
+
+    def _record(self, tx: Transaction, state: ExecutionState, event: e.External, effects: Effects) -> None:
         event.at = self._clock.now()
         self._take(tx, state, self.playbook(tx, state.playbook), event, effects)
 
@@ -155,7 +157,7 @@ class Ingest:
             return "duplicate", ""
         if not self._fenced(tx, event):
             return self._stale(tx, event, call_id, effects)
-        self.take(tx, event, effects)
+        self._record(tx, state, event, effects)
         return "accepted", ""
 
     def _fenced(self, tx: Transaction, event: e.External) -> bool:
