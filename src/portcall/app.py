@@ -37,7 +37,7 @@ def make_runtime(name: str, root: Path) -> Runtime:
 
 
 def process_runtime(root: Path) -> Runtime:
-    from portcall.runtime.process import ProcessRuntime  # noqa: PLC0415 - not every run has containers
+    from portcall.runtime.process import ProcessRuntime
 
     return ProcessRuntime(root)
 
@@ -67,7 +67,7 @@ def make_worker(  # noqa: PLR0913 - each is one setting of a worker
     )
 
 
-def make_watcher(
+def make_watcher(  # noqa: PLR0913 - each is one setting of a watcher
     client: Client,
     runtime: Runtime,
     *,
@@ -76,7 +76,7 @@ def make_watcher(
     retention_seconds: float = 3600.0,
     known: Callable[[str], bool] | None = None,
 ) -> Watcher:
-    from portcall.watcher.watcher import Watcher  # noqa: PLC0415 - not every run has containers
+    from portcall.watcher.watcher import Watcher
 
     return Watcher(
         client,
@@ -91,14 +91,16 @@ def make_watcher(
 
 async def register_folder(client: Client, folder: Path) -> list[str]:
     """Register every playbook below the folder by its `metadata.path`; those that have none are left."""
+    texts = await asyncio.to_thread(_playbooks_below, folder)
+    return [await client.register(text, str(file)) for file, text in texts]
+
+
+def _playbooks_below(folder: Path) -> list[tuple[Path, str]]:
     if not folder.is_dir():
         raise UsageError(f"the catalog {folder} is not a folder")
-    paths = []
-    for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
-        text = await asyncio.to_thread(file.read_text, encoding="utf-8")
-        if "kind: Playbook" in text:
-            paths.append(await client.register(text, str(file)))
-    return paths
+    files = sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")])
+    texts = [(file, file.read_text(encoding="utf-8", errors="replace")) for file in files]
+    return [(file, text) for file, text in texts if "kind: Playbook" in text]
 
 
 # -- the separate processes --------------------------------------------------------------------
@@ -125,11 +127,11 @@ def _say(line: str) -> None:
 
 async def run_server(settings: Settings) -> None:
     """Serve the API and the engine's timers until a signal."""
-    from portcall.observe import metrics  # noqa: PLC0415 - only the server answers /metrics
-    from portcall.orchestrator.engine import Engine  # noqa: PLC0415 - workers and watchers have none
-    from portcall.server.app import create_app  # noqa: PLC0415 - slow to import
-    from portcall.server.serve import serve  # noqa: PLC0415 - slow to import
-    from portcall.store.sqlite import SqliteStore  # noqa: PLC0415 - only the server touches the store
+    from portcall.observe import metrics
+    from portcall.orchestrator.engine import Engine
+    from portcall.server.app import create_app
+    from portcall.server.serve import serve
+    from portcall.store.sqlite import SqliteStore
 
     metrics.enable()
     store = SqliteStore(settings.db)
@@ -154,7 +156,7 @@ async def run_server(settings: Settings) -> None:
 
 
 def _client(settings: Settings) -> Client:
-    from portcall.client.http import HttpClient  # noqa: PLC0415 - slow to import
+    from portcall.client.http import HttpClient
 
     return HttpClient(settings.server, settings.token, timeout=settings.request_seconds)
 

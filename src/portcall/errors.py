@@ -92,7 +92,7 @@ class RejectedError(PortcallError):
 class ToolError(PortcallError):
     """A tool could not do its work. `kind` is the `output.error.kind` that playbooks read."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the fields of `output.error`
         self,
         message: str,
         *,

@@ -44,7 +44,7 @@ def _uuid5(namespace: bytes, name: str) -> bytes:
     return bytes(digest)
 
 
-def call_id(  # noqa: PLR0913 - these seven are what a call is
+def call_id(  # noqa: PLR0913, PLR0917 - these seven are what a call is
     execution_id: str, step: str, run: int, iteration: int | None, position: int, entry: int, attempt: int
 ) -> str:
     """The identity of one invocation of one tool: the same after any crash, and shared by no two."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from portcall import app
 from portcall.errors import ConflictError, NotFoundError
@@ -98,7 +98,7 @@ class Local:
         self._catalog = catalog
         self._owner = str(ProcessId.current())
 
-    async def __aenter__(self) -> Local:
+    async def __aenter__(self) -> Self:
         self.client = _engine(self._db, self._owner)
         self.runtime = app.make_runtime(self._runtime_name, self._db.parent / "containers")
         self._worker = app.make_worker(

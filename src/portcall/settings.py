@@ -1,4 +1,5 @@
 # ruff: noqa: RUF009 - _setting() makes a dataclass field
+
 """Every setting of the server, the worker and the watcher, in one frozen object.
 
 A value comes from a flag, else from the environment (`PORTCALL_*`), else from a TOML file

@@ -24,7 +24,7 @@ CONDITIONS = [
 
 
 @st.composite
-def playbooks(draw: st.DrawFn) -> dict[str, Any]:
+def playbooks(draw: st.DrawFn) -> dict[str, Any]:  # noqa: C901, PLR0912 - one choice after the other
     """Forward arcs anywhere, some arcs backwards, loops, retries, rules and guards here and there."""
     count = draw(st.integers(1, 7))
     names = ["start", *(f"s{i}" for i in range(1, count))]
@@ -36,12 +36,20 @@ def playbooks(draw: st.DrawFn) -> dict[str, Any]:
             tool |= {"image": "x", "command": ["x"]}
         if draw(st.integers(0, 5)) == 0:
             tool["spec"] = {"policy": {"rules": [{"else": {"then": {"do": "continue"}}}]}}
-        step: dict[str, Any] = {"step": name, "tool": tool, "set": {"ctx.rounds": "{{ (ctx.rounds or 0) + 1 }}"}}
+        step: dict[str, Any] = {
+            "step": name,
+            "tool": tool,
+            "set": {"ctx.rounds": "{{ (ctx.rounds or 0) + 1 }}"},
+        }
         if draw(st.integers(0, 5)) == 0:
             step["when"] = draw(st.sampled_from(["{{ workload.yes }}", "{{ not workload.yes }}"]))
         if draw(st.integers(0, 4)) == 0:
             mode = draw(st.sampled_from(["sequential", "parallel"]))
-            step["loop"] = {"in": "{{ workload.items }}", "iterator": "x", "spec": {"mode": mode, "max_in_flight": 2}}
+            step["loop"] = {
+                "in": "{{ workload.items }}",
+                "iterator": "x",
+                "spec": {"mode": mode, "max_in_flight": 2},
+            }
         if draw(st.integers(0, 3)) == 0:
             step["retry"] = {"on": "any", "max_attempts": 2, "backoff": {"initial": "0s"}}
         arcs = []
@@ -88,7 +96,11 @@ class World:
         elif action == "park":
             drive.park(command.step, command.iteration)
         elif action == "expire" and drive.known.calls[command.call_id].handle is None:
-            drive.take(e.CommandExpired(execution_id="1", at=drive.now, call_id=command.call_id, worker_id="w", claim=1))
+            drive.take(
+                e.CommandExpired(
+                    execution_id="1", at=drive.now, call_id=command.call_id, worker_id="w", claim=1
+                )
+            )
         elif action == "late" and self.ended:
             gone = self.data.draw(st.sampled_from(sorted(self.ended)))
             assert drive.take(self._failed(gone))[1:] == [], "a call ends once"
@@ -145,7 +157,9 @@ def _nothing_failed_is_called_completed(drive: Drive) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(playbooks(), st.data(), st.integers(1, 60))
-def test_the_state_may_be_dropped_at_any_time(document: dict[str, Any], data: st.DataObject, every: int) -> None:
+def test_the_state_may_be_dropped_at_any_time(
+    document: dict[str, Any], data: st.DataObject, every: int
+) -> None:
     drive = Drive(app.load_playbook(json.dumps(document)))
     world = World(drive, data)
     for turn in range(100):

@@ -1,4 +1,5 @@
 # ruff: noqa: S105, S106 - the tokens are of the tests
+
 """Where settings come from, which wins, and how a wrong one is named."""
 
 from __future__ import annotations

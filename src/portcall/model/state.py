@@ -187,7 +187,7 @@ def fold(state: ExecutionState | None, event: e.Event) -> ExecutionState:
     return state
 
 
-def _apply(state: ExecutionState, event: e.Event) -> None:  # noqa: C901, PLR0912 - one arm for each fact
+def _apply(state: ExecutionState, event: e.Event) -> None:  # noqa: C901, PLR0912, PLR0915 - one arm for each fact
     match event:
         case e.CallDone():
             _call_done(state, event)

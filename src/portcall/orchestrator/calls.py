@@ -11,9 +11,10 @@ from portcall.errors import ExpressionError
 from portcall.model import event as e
 from portcall.model.api import Command
 from portcall.model.event import Error
-from portcall.model.state import CallState, Frame, StepRun
+from portcall.model.state import CallState, StepRun
 from portcall.orchestrator import loops, retry
 from portcall.orchestrator.scope import Output, Scope, of_frame
+from portcall.orchestrator.spot import Spot
 from portcall.playbook.model import Rule, Step, Then, Tool
 
 if TYPE_CHECKING:
@@ -28,18 +29,12 @@ def begin(decision: Decision, step: Step, run: StepRun) -> None:
     if step.loop is not None:
         loops.begin(decision, step, run)
     else:
-        issue(decision, step, run, None, 0)
+        issue(decision, Spot(step, run), 0)
 
 
-def issue(  # noqa: PLR0913 - the parts of a call's identity
-    decision: Decision,
-    step: Step,
-    run: StepRun,
-    iteration: int | None,
-    position: int,
-    again: retry.Again | None = None,
-) -> None:
+def issue(decision: Decision, spot: Spot, position: int, again: retry.Again | None = None) -> None:
     """Write down the intent to call the tool at `position`, and queue the command."""
+    step, run, iteration = spot
     frame = run.frames.get(iteration)
     entries = frame.entries.get(position, 0) if frame else 0
     entry, attempt = (entries, frame.attempt + 1) if frame and again else (entries + 1, 1)
@@ -61,17 +56,17 @@ def issue(  # noqa: PLR0913 - the parts of a call's identity
         cause=again.cause if again else "",
     )
     decision.emit(event)
-    decision.commands.append(_command(decision, step, run, tool, event))
+    decision.commands.append(_command(decision, spot, tool, event))
 
 
-def _command(decision: Decision, step: Step, run: StepRun, tool: Tool, event: e.CommandIssued) -> Command:
+def _command(decision: Decision, spot: Spot, tool: Tool, event: e.CommandIssued) -> Command:
     state = decision.state
-    scope = Scope(state, step, run, run.frames[event.iteration])
+    scope = Scope(state, spot.step, spot.run, spot.frame)
     return Command(
         call_id=event.call_id,
         execution_id=state.execution_id,
-        step=step.name,
-        run=run.run,
+        step=event.step,
+        run=event.run,
         iteration=event.iteration,
         position=event.position,
         entry=event.entry,
@@ -79,7 +74,7 @@ def _command(decision: Decision, step: Step, run: StepRun, tool: Tool, event: e.
         kind=tool.kind,
         playbook=state.path,
         tool=dict(tool.config),
-        input={**step.input, **tool.input},
+        input={**spot.step.input, **tool.input},
         scope=scope.values(tool.reads),
         expects=list(tool.expects.expects),
         returns=list(tool.expects.returns),
@@ -88,142 +83,137 @@ def _command(decision: Decision, step: Step, run: StepRun, tool: Tool, event: e.
     )
 
 
+def _spot(decision: Decision, call: CallState) -> Spot | None:
+    """Where the call stood; None when its step run or its pass has ended."""
+    run = decision.state.runs.get((call.step, call.run))
+    if run is None or call.iteration not in run.frames:
+        return None
+    return Spot(decision.playbook.steps[call.step], run, call.iteration)
+
+
 def ended(decision: Decision, call: CallState, done: e.CallDone) -> None:
     """A call has its end: retry, rule, next tool, next iteration, or the end of the step."""
-    run = decision.state.runs.get((call.step, call.run))
-    frame = run.frames.get(call.iteration) if run else None
-    if run is None or frame is None:
+    spot = _spot(decision, call)
+    if spot is None:
         return
-    step = decision.playbook.steps[call.step]
-    tool = step.tools[call.position]
     try:
-        _judge(decision, step, run, frame, tool, done)
+        _judge(decision, spot, done)
     except ExpressionError as error:
-        message = f"step {step.name!r}: {error.message}"
-        _fail(decision, step, run, frame, Error(kind="expression", message=message, step=step.name))
+        message = f"step {call.step!r}: {error.message}"
+        _fail(decision, spot, Error(kind="expression", message=message, step=call.step))
 
 
-def _judge(  # noqa: PLR0913 - where the call stood
-    decision: Decision, step: Step, run: StepRun, frame: Frame, tool: Tool, done: e.CallDone
-) -> None:
+def _judge(decision: Decision, spot: Spot, done: e.CallDone) -> None:
+    frame = spot.frame
     if not frame.ok:
-        limits = _limits(decision, step, run, frame, tool) if any(r.grow for r in step.retry) else {}
-        if again := retry.again(step.retry, frame, done, limits):
-            issue(decision, step, run, frame.iteration, frame.position, again)
+        limits = _limits(decision, spot) if any(entry.grow for entry in spot.step.retry) else {}
+        if again := retry.again(spot.step.retry, frame, done, limits):
+            issue(decision, spot, frame.position, again)
             return
-    scope = Scope(decision.state, step, run, frame, of_frame(frame), decision.input_of(step, run))
-    rule = next((r for r in tool.rules if r.when is None or decision.holds(r.when, scope)), None)
+    scope = _scope(decision, spot)
+    rule = next((r for r in spot.tool.rules if r.when is None or decision.holds(r.when, scope)), None)
     if rule is not None:
-        _follow(decision, step, run, frame, rule, scope)
+        _follow(decision, spot, rule, scope)
     elif frame.ok:
-        _go_on(decision, step, run, frame, tool)
+        _go_on(decision, spot)
     else:
-        _fail(decision, step, run, frame, _error_of(done))
+        _fail(decision, spot, done.error or Error(kind=done.status, message=f"it ended as {done.status}"))
 
 
-def _follow(  # noqa: PLR0913 - where the call stood
-    decision: Decision, step: Step, run: StepRun, frame: Frame, rule: Rule, scope: Scope
-) -> None:
+def _scope(decision: Decision, spot: Spot) -> Scope:
+    """What the rules and the `set` of the present tool see."""
+    frame = spot.frame
+    values = decision.input_of(spot)
+    return Scope(decision.state, spot.step, spot.run, frame, of_frame(frame), values)
+
+
+def _follow(decision: Decision, spot: Spot, rule: Rule, scope: Scope) -> None:
     """Do what a policy rule says."""
-    then = rule.then
-    tool = step.tools[frame.position]
-    error = frame.error
+    then, frame, name = rule.then, spot.frame, spot.step.name
     match then.do:
         case "retry":
             number = frame.retries.get("policy", 0) + 1
             if number < then.attempts:
-                delay = retry.rule_delay(then, number)
-                again = retry.Again("policy", delay, frame.grown)
-                issue(decision, step, run, frame.iteration, frame.position, again)
+                again = retry.Again("policy", retry.rule_delay(then, number), frame.grown)
+                issue(decision, spot, frame.position, again)
                 return
-            message = f"tool {tool.name!r} was to be tried again, and its {then.attempts} attempts are used up"
-            _fail(decision, step, run, frame, error or Error(kind="policy", message=message, step=step.name))
+            message = f"a rule of step {name!r} asks for another try, and all {then.attempts} are used up"
+            _fail(decision, spot, frame.error or Error(kind="policy", message=message, step=name))
             return
         case "fail":
-            message = f"a policy rule of step {step.name!r} failed it"
-            _fail(decision, step, run, frame, error or Error(kind="policy", message=message, step=step.name))
+            message = f"a policy rule of step {name!r} failed it"
+            _fail(decision, spot, frame.error or Error(kind="policy", message=message, step=name))
             return
         case "continue" | "break" | "jump":
             decision.apply_set(then.set, scope)
     if then.do == "jump":
-        _jump(decision, step, run, frame, then)
+        _jump(decision, spot, then)
     elif then.do == "break":
-        _end_frame(decision, step, run, frame, forgiven=True)
+        _finish(decision, spot, of_frame(frame), forgiven=True)
     else:
-        _go_on(decision, step, run, frame, tool)
+        _go_on(decision, spot)
 
 
-def _jump(decision: Decision, step: Step, run: StepRun, frame: Frame, then: Then) -> None:
-    position = next((i for i, tool in enumerate(step.tools) if tool.name == then.to), None)
-    if position is None or frame.entries.get(position, 0) >= LIST_ENTRIES:
-        message = f"step {step.name!r} jumped to {then.to!r} {LIST_ENTRIES} times"
-        _fail(decision, step, run, frame, Error(kind="limit", message=message, step=step.name))
+def _jump(decision: Decision, spot: Spot, then: Then) -> None:
+    position = next((i for i, tool in enumerate(spot.step.tools) if tool.name == then.to), None)
+    if position is None or spot.frame.entries.get(position, 0) >= LIST_ENTRIES:
+        name = spot.step.name
+        message = f"step {name!r} jumped to its tool {then.to!r} {LIST_ENTRIES} times"
+        _fail(decision, spot, Error(kind="limit", message=message, step=name))
         return
-    _move(decision, step, run, frame, position)
+    _move(decision, spot, position)
 
 
-def _move(decision: Decision, step: Step, run: StepRun, frame: Frame, position: int) -> None:
+def _move(decision: Decision, spot: Spot, position: int) -> None:
+    step, run, iteration = spot
     moved = e.FrameMoved(
-        **decision.common(), step=step.name, run=run.run, iteration=frame.iteration, position=position
+        **decision.common(), step=step.name, run=run.run, iteration=iteration, position=position
     )
     decision.emit(moved)
-    issue(decision, step, run, frame.iteration, position)
+    issue(decision, spot, position)
 
 
-def _go_on(decision: Decision, step: Step, run: StepRun, frame: Frame, tool: Tool) -> None:
+def _go_on(decision: Decision, spot: Spot) -> None:
     """The tool's `set`, then the next tool of the list, or the end of this pass."""
-    if tool.set and frame.ok:
-        scope = Scope(decision.state, step, run, frame, of_frame(frame), decision.input_of(step, run))
-        decision.apply_set(tool.set, scope)
-    if frame.position + 1 < len(step.tools):
-        _move(decision, step, run, frame, frame.position + 1)
+    frame = spot.frame
+    if spot.tool.set and frame.ok:
+        decision.apply_set(spot.tool.set, _scope(decision, spot))
+    if frame.position + 1 < len(spot.step.tools):
+        _move(decision, spot, frame.position + 1)
     else:
-        _end_frame(decision, step, run, frame, forgiven=not frame.ok)
+        _finish(decision, spot, of_frame(frame), forgiven=not frame.ok)
 
 
-def _fail(decision: Decision, step: Step, run: StepRun, frame: Frame, error: Error) -> None:
-    output = Output(ok=False, data=frame.data, error=error)
-    _finish(decision, step, run, frame, output, forgiven=False)
+def _fail(decision: Decision, spot: Spot, error: Error) -> None:
+    _finish(decision, spot, Output(ok=False, data=spot.frame.data, error=error), forgiven=False)
 
 
-def _end_frame(decision: Decision, step: Step, run: StepRun, frame: Frame, *, forgiven: bool) -> None:
-    _finish(decision, step, run, frame, of_frame(frame), forgiven=forgiven)
-
-
-def _finish(  # noqa: PLR0913 - where the call stood
-    decision: Decision, step: Step, run: StepRun, frame: Frame, output: Output, *, forgiven: bool
-) -> None:
-    if step.loop is None:
-        decision.end_step(step, run, output, forgiven=forgiven)
+def _finish(decision: Decision, spot: Spot, output: Output, *, forgiven: bool) -> None:
+    if spot.step.loop is None:
+        decision.end_step(spot.step, spot.run, output, forgiven=forgiven)
     else:
-        loops.iteration_ended(decision, step, run, frame, output, forgiven=forgiven)
+        loops.iteration_ended(decision, spot, output, forgiven=forgiven)
 
 
 def expired(decision: Decision, call: CallState) -> None:
     """The worker of a call is gone. A container is dispatched again under the same call by the queue."""
     if call.kind == "container" or decision.state.status != "running":
         return
-    run = decision.state.runs.get((call.step, call.run))
-    frame = run.frames.get(call.iteration) if run else None
-    if run is None or frame is None:
+    spot = _spot(decision, call)
+    if spot is None:
         return
-    step = decision.playbook.steps[call.step]
+    frame = spot.frame
     if frame.retries.get("expired", 0) < retry.EXPIRED_RETRIES:
-        again = retry.Again("expired", 0.0, frame.grown)
-        issue(decision, step, run, frame.iteration, frame.position, again)
+        issue(decision, spot, frame.position, retry.Again("expired", 0.0, frame.grown))
         return
-    message = f"the worker of step {step.name!r} vanished {retry.EXPIRED_RETRIES + 1} times while it ran"
-    _fail(decision, step, run, frame, Error(kind="worker_lost", message=message, step=step.name))
+    message = f"the worker of step {call.step!r} vanished {retry.EXPIRED_RETRIES + 1} times while it ran"
+    _fail(decision, spot, Error(kind="worker_lost", message=message, step=call.step))
 
 
-def _error_of(done: e.CallDone) -> Error:
-    return done.error or Error(kind=done.status, message=f"the call ended as {done.status}")
-
-
-def _limits(decision: Decision, step: Step, run: StepRun, frame: Frame, tool: Tool) -> Mapping[str, Any]:
-    resources = tool.config.get("resources")
+def _limits(decision: Decision, spot: Spot) -> Mapping[str, Any]:
+    resources = spot.tool.config.get("resources")
     limits = resources.get("limits") if isinstance(resources, Mapping) else None
     if not isinstance(limits, Mapping):
         return {}
-    rendered = decision.render(dict(limits), Scope(decision.state, step, run, frame))
+    rendered = decision.render(dict(limits), Scope(decision.state, spot.step, spot.run, spot.frame))
     return rendered if isinstance(rendered, dict) else {}

@@ -19,6 +19,7 @@ from portcall.model.event import Error
 from portcall.model.state import ExecutionState, StepRun, fold
 from portcall.orchestrator import calls, ending, loops, routing
 from portcall.orchestrator.scope import Output, Scope
+from portcall.orchestrator.spot import Spot
 from portcall.playbook.model import Arc, Playbook, Step
 
 STEP_ENTRIES = 100_000
@@ -108,8 +109,10 @@ class Decision:
         `forgiven`: a policy rule has taken care of the failure.
         """
         going_on = output.ok or forgiven
-        scope = Scope(self.state, step, run, run.frames.get(None), output, self.input_of(step, run), ended=True)
+        frame = run.frames.get(None)
         try:
+            values = self.input_of(Spot(step, run)) if frame else None
+            scope = Scope(self.state, step, run, frame, output, values, ended=True)
             if output.ok:
                 self.apply_set(_step_level(step), scope)
             taken = self._choose(step, scope, failed=not going_on)
@@ -155,9 +158,7 @@ class Decision:
                 self.fail(Error(kind="expression", message=message, step=step.name))
                 return
         self.emit(
-            e.ArcTaken(
-                **self.common(), step=step.name, run=run.run, arc=index, target=arc.step, back=arc.back
-            )
+            e.ArcTaken(**self.common(), step=step.name, run=run.run, arc=index, target=arc.step, back=arc.back)
         )
         if arc.back:
             self._entries.append(arc.step)
@@ -177,14 +178,13 @@ class Decision:
     def render(self, value: Any, scope: Scope) -> Any:
         return render(value, scope.values(names_in(value)))
 
-    def input_of(self, step: Step, run: StepRun) -> Mapping[str, Any] | None:
-        """The step's input as its own `set` and arcs see it; None when they cannot read it."""
-        if not step.input:
+    def input_of(self, spot: Spot) -> Mapping[str, Any] | None:
+        """The call's input as `set`, rules and arcs see it, by name; None when there is none."""
+        given = {**spot.step.input, **spot.tool.input}
+        if not given:
             return None
-        return {
-            key: self.render(value, Scope(self.state, step, run, run.frames.get(None)))
-            for key, value in step.input.items()
-        }
+        scope = Scope(self.state, spot.step, spot.run, spot.frame)
+        return {key: self.render(value, scope) for key, value in given.items()}
 
     def apply_set(self, targets: Mapping[str, Any], scope: Scope) -> None:
         if not targets or scope.step is None or scope.run is None:

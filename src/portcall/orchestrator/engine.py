@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -87,7 +87,8 @@ class Engine:
         playbook = self._load(text, file)
         if not playbook.path:
             raise UsageError(
-                "the playbook has no metadata.path, which is its name in the catalog: add one, such as `path: team/name`"
+                "the playbook has no metadata.path, which is its name in the catalog: "
+                "add one, such as `path: team/name`"
             )
         at = self._clock.now().timestamp()
 
@@ -325,8 +326,8 @@ class Engine:
 
         def work(tx: Transaction) -> float | None:
             now = self._clock.now()
-            for call, kind, execution in tx.all("due_timers", now=now.timestamp(), limit=TICK_LIMIT):
-                self._fire(tx, call, kind, str(execution), now, effects)
+            for row in tx.all("due_timers", now=now.timestamp(), limit=TICK_LIMIT):
+                self._fire(tx, row, now, effects)
             rows = tx.all("expired_commands", now=now.timestamp(), limit=TICK_LIMIT)
             self._expire(tx, rows, effects)
             due = [
@@ -341,26 +342,25 @@ class Engine:
         self._commands.ring()
         return TICK_SECONDS if wait is None else wait + 0.001
 
-    def _fire(  # noqa: PLR0913 - a timer's row
-        self, tx: Transaction, call: str, kind: str, execution: str, now: datetime, effects: Effects
-    ) -> None:
+    def _fire(self, tx: Transaction, row: tuple[str, str, int], now: datetime, effects: Effects) -> None:
+        call, kind, execution = row[0], row[1], str(row[2])
         tx.run("drop_timer", call_id=call, kind=kind)
         if call not in self._ingest.state(tx, execution).calls:
             return
+        fact: e.External
         if kind == "overdue":
-            fact = ids.event_id(call, "call.overdue")
-            overdue = e.CallOverdue(execution_id=execution, at=now, event_id=fact, call_id=call)
-            self._ingest.take(tx, overdue, effects)
-            return
-        done = e.CallDone(
-            execution_id=execution,
-            at=now,
-            event_id=ids.event_id(call, "call.done"),
-            call_id=call,
-            status="success",
-            data={"resumed_at": now.isoformat()},
-        )
-        self._ingest.take(tx, done, effects)
+            overdue = ids.event_id(call, "call.overdue")
+            fact = e.CallOverdue(execution_id=execution, at=now, event_id=overdue, call_id=call)
+        else:
+            fact = e.CallDone(
+                execution_id=execution,
+                at=now,
+                event_id=ids.event_id(call, "call.done"),
+                call_id=call,
+                status="success",
+                data={"resumed_at": now.isoformat()},
+            )
+        self._ingest.take(tx, fact, effects)
 
     def _expire(self, tx: Transaction, rows: Iterable[Any], effects: Effects) -> None:
         for call, execution, worker, claim in rows:
@@ -468,5 +468,7 @@ def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` merged over `under`, deeply."""
     for key, value in over.items():
         inner = under.get(key)
-        under[key] = _merge(dict(inner), value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        under[key] = (
+            _merge(dict(inner), value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        )
     return under

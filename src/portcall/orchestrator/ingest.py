@@ -10,6 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
+
 import msgspec
 
 from portcall import ids
@@ -129,7 +130,10 @@ class Ingest:
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError):
             # A defect of ours: the fact stays with its sender, which asks again and raises an alarm.
             log.exception("cannot take in %s", e.type_of(event), extra={"execution_id": event.execution_id})
-            verdict, message = "refused", f"the engine could not take in {e.type_of(event)}: see the server's log"
+            verdict, message = (
+                "refused",
+                f"the engine could not take in {e.type_of(event)}: see the server's log",
+            )
             self._states.pop(event.execution_id, None)
         return Answer(event_id=event.event_id, verdict=verdict, message=message)
 
@@ -169,15 +173,11 @@ class Ingest:
                 return tx.run("finish_command", call_id=event.call_id, claim=event.claim) > 0
             case e.CommandDeferred():
                 not_before = event.not_before.timestamp()
-                rows = tx.run(
-                    "defer_command", call_id=event.call_id, claim=event.claim, not_before=not_before
-                )
+                rows = tx.run("defer_command", call_id=event.call_id, claim=event.claim, not_before=not_before)
                 return rows > 0
         return True
 
-    def _late(
-        self, tx: Transaction, event: e.External, call_id: str, effects: Effects
-    ) -> tuple[Verdict, str]:
+    def _late(self, tx: Transaction, event: e.External, call_id: str, effects: Effects) -> tuple[Verdict, str]:
         """For a call that is not open: repeated, in another order, stale, or of a call nobody knows."""
         row = tx.one("get_call", call_id=call_id)
         if row is None or str(row[0]) != event.execution_id:
@@ -189,9 +189,7 @@ class Ingest:
             return "accepted", ""
         return self._stale(tx, event, call_id, effects)
 
-    def _stale(
-        self, tx: Transaction, event: e.External, call_id: str, effects: Effects
-    ) -> tuple[Verdict, str]:
+    def _stale(self, tx: Transaction, event: e.External, call_id: str, effects: Effects) -> tuple[Verdict, str]:
         kind = e.type_of(event)
         kept = ids.event_id(call_id, f"call.stale/{event.event_id}/{getattr(event, 'claim', 0)}")
         if isinstance(event, e.CallDone) and not tx.one("has_event", event_id=kept):

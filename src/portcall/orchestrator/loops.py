@@ -8,9 +8,10 @@ from portcall.errors import ExpressionError
 from portcall.expression import roots
 from portcall.model import event as e
 from portcall.model.event import Error
-from portcall.model.state import Frame, StepRun, run_result
+from portcall.model.state import StepRun, run_result
 from portcall.orchestrator import calls
 from portcall.orchestrator.scope import LOOP_NAMES, Output, Scope
+from portcall.orchestrator.spot import Spot
 from portcall.playbook.model import Step
 
 if TYPE_CHECKING:
@@ -48,22 +49,21 @@ def _continue(decision: Decision, step: Step, run: StepRun) -> None:
         return
     room = 1 if spec.mode == "sequential" else spec.max_in_flight or total
     while loop.next < total and len(run.frames) < room:
-        calls.issue(decision, step, run, loop.next, 0)
+        calls.issue(decision, Spot(step, run, loop.next), 0)
     if loop.ended == total:
         _end(decision, step, run)
 
 
-def iteration_ended(  # noqa: PLR0913 - where the iteration stood
-    decision: Decision, step: Step, run: StepRun, frame: Frame, output: Output, *, forgiven: bool
-) -> None:
+def iteration_ended(decision: Decision, spot: Spot, output: Output, *, forgiven: bool) -> None:
     """One pass is through: its own part of the step's `set`, then the next."""
-    assert frame.iteration is not None  # noqa: S101 - a loop's
+    step, run, iteration = spot
+    assert iteration is not None  # noqa: S101 - a loop's
     error = output.error
     if output.ok:
         mine = {t: v for t, v in step.set.items() if of_iteration(step, t, v)}
-        scope = Scope(decision.state, step, run, frame, output, decision.input_of(step, run))
         try:
-            decision.apply_set(mine, scope)
+            values = decision.input_of(spot) if mine else None
+            decision.apply_set(mine, Scope(decision.state, step, run, spot.frame, output, values))
         except ExpressionError as caught:
             message = f"`set` of step {step.name!r}: {caught.message}"
             error, forgiven = Error(kind="expression", message=message, step=step.name), False
@@ -73,7 +73,7 @@ def iteration_ended(  # noqa: PLR0913 - where the iteration stood
             **decision.common(),
             step=step.name,
             run=run.run,
-            iteration=frame.iteration,
+            iteration=iteration,
             status="failed" if failed else "completed",
             error=error,
         )

@@ -58,7 +58,12 @@ class Projection:
         self._tx.many(
             "put_event",
             [
-                {"execution": self._execution, "seq": v.seq, "event_id": v.event_id or None, "body": e.encode(v)}
+                {
+                    "execution": self._execution,
+                    "seq": v.seq,
+                    "event_id": v.event_id or None,
+                    "body": e.encode(v),
+                }
                 for v in events
             ],
         )
@@ -117,9 +122,7 @@ class Projection:
         self._timer(event.call_id, "overdue", due)
 
     def _timer(self, call_id: str, kind: str, due: datetime) -> None:
-        self._tx.run(
-            "put_timer", call_id=call_id, kind=kind, execution=self._execution, due_at=due.timestamp()
-        )
+        self._tx.run("put_timer", call_id=call_id, kind=kind, execution=self._execution, due_at=due.timestamp())
         self.timers += 1
 
     def _expired(self, event: e.CommandExpired) -> None:

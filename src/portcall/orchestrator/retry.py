@@ -29,7 +29,10 @@ class Again(msgspec.Struct, frozen=True):
 
 
 def delay_of(backoff: Backoff, retry: int, seed: str) -> float:
-    """Seconds before retry number `retry` (from 1). The jitter is the call's own: deciding again gives the same."""
+    """Seconds before retry number `retry` (from 1).
+
+    The jitter is the call's own, so that deciding again gives the same.
+    """
     seconds = min(backoff.initial * backoff.factor ** (retry - 1), backoff.max)
     if not backoff.jitter:
         return seconds
@@ -60,9 +63,7 @@ def _applies(retry: Retry, done: CallDone) -> bool:
     return not words.isdisjoint(retry.on)
 
 
-def again(
-    retries: tuple[Retry, ...], frame: Frame, done: CallDone, limits: Mapping[str, Any]
-) -> Again | None:
+def again(retries: tuple[Retry, ...], frame: Frame, done: CallDone, limits: Mapping[str, Any]) -> Again | None:
     """By the step's `retry`, else by default for infrastructure failures before the start."""
     for index, retry in enumerate(retries):
         if not _applies(retry, done):

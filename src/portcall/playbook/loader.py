@@ -159,7 +159,10 @@ class _Document:
             self.report.warning(place, message)
         for source_index in {source_index for source_index, _ in shape.back}:
             step = steps[names[source_index]]
-            marked = (msgspec.structs.replace(arc, back=(source_index, i) in shape.back) for i, arc in enumerate(step.arcs))
+            marked = (
+                msgspec.structs.replace(arc, back=(source_index, i) in shape.back)
+                for i, arc in enumerate(step.arcs)
+            )
             steps[step.name] = msgspec.structs.replace(step, arcs=tuple(marked))
         return steps, shape.graph
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 
 
 def load(text: str) -> dict[str, str]:
@@ -18,4 +18,4 @@ def load(text: str) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in queries.items() if lines}
 
 
-QUERIES = load(files("portcall.store").joinpath("queries.sql").read_text(encoding="utf-8"))
+QUERIES = load(Path(__file__).with_name("queries.sql").read_text(encoding="utf-8"))

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -202,11 +201,7 @@ def _one(connection: sqlite3.Connection, work: Work[T], *, alone: bool) -> T:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Apply what is newer than the database, forwards only, under the write lock."""
-    scripts = sorted(
-        (path.name, path)
-        for path in files("portcall.store").joinpath("migrations").iterdir()
-        if path.name.endswith(".sql")
-    )
+    scripts = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
     if connection.execute("PRAGMA user_version").fetchone()[0] == len(scripts):
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -217,7 +212,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
                 f"the database was made by a newer portcall (schema {version}, this one knows {len(scripts)}): "
                 "upgrade portcall, or name another database with --db"
             )
-        for _, script in scripts[version:]:
+        for script in scripts[version:]:
             for statement in _statements(script.read_text(encoding="utf-8")):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(scripts)}")
@@ -242,7 +237,9 @@ def _explain(error: Exception, path: Path) -> PortcallError:
     if "full" in text:
         return UnavailableError(f"the disk that holds {path} is full: make room; nothing was lost")
     if "locked" in text or "busy" in text:
-        return UnavailableError(f"the database {path} is locked by another process: try again when it has ended")
+        return UnavailableError(
+            f"the database {path} is locked by another process: try again when it has ended"
+        )
     if "not a database" in text or "malformed" in text:
         return UsageError(f"{path} is not a portcall database, or is damaged: name another with --db")
     if "unable to open" in text or isinstance(error, OSError):

@@ -133,7 +133,7 @@ class Comparer:
             metrics.count("watcher_stop_requests", reason=reason)
             try:
                 await self._runtime.stop(job.handle, reason)
-            except Exception as error:  # noqa: BLE001 - one Job must not keep the others from being stopped
+            except Exception as error:  # noqa: BLE001 - the next comparison is the repetition
                 log.warning("Stopping %s failed: %s", job.handle.name, said(error), extra=_where(job))
 
     def _tell_elsewhere(self, calls: list[OpenCall], identity: str) -> None:

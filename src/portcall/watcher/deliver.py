@@ -201,7 +201,7 @@ class Delivery:
                 self._singly = len(events)
                 return None
             return [Answer(event_id=event.event_id, verdict="refused", message=said(error)) for event in events]
-        except Exception as error:  # noqa: BLE001 - whatever fails, what waits is posted again
+        except Exception as error:  # noqa: BLE001 - the next comparison finds the Job still held, and repeats
             level = logging.WARNING if self._backoff.fresh else logging.DEBUG
             log.log(level, "Posting outcomes failed and is tried again until it succeeds: %s", said(error))
             await asyncio.sleep(self._backoff.next())

@@ -53,5 +53,5 @@ class Stops:
         async with self._gate:
             try:
                 await self._runtime.stop(request.handle, request.reason)
-            except Exception as error:  # noqa: BLE001 - the next comparison repeats it
+            except Exception as error:  # noqa: BLE001 - whatever fails, it is asked again
                 log.warning("Stopping %s failed: %s", request.handle.name, said(error), extra=where)

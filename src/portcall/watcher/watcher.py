@@ -92,7 +92,7 @@ class Watcher:
             try:
                 swept = await self._runtime.sweep(self._retention)
                 log.debug("Removed %d acknowledged Jobs", swept)
-            except Exception as error:  # noqa: BLE001 - the next sweep is the repetition
+            except Exception as error:  # noqa: BLE001 - whatever fails, it is observed again
                 log.warning("Removing acknowledged Jobs failed: %s", said(error))
             await asyncio.sleep(max(60.0, self._retention / 10))
 

@@ -163,7 +163,7 @@ class Worker:
                 self._claims.reset()
             else:  # an answer at once without commands: the server does not wait, so this side does
                 await pause(self._claims.next(), self._stopping)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the worker asks again
+        except Exception as error:  # noqa: BLE001 - whatever fails, the facts are kept and posted again
             commands = []
             await self._wait_for_server(self._claims, "claim", error)
         finally:

@@ -78,7 +78,7 @@ def test_the_delay_grows_and_is_the_same_when_decided_again() -> None:
     run = with_retry("{on: user, max_attempts: 4, backoff: {initial: 2s, factor: 3, max: 10s}}")
     delays = []
     for _ in range(3):
-        issued = [x for x in run.end_container("start", "failed") if isinstance(x, e.CommandIssued)][0]
+        issued = next(x for x in run.end_container("start", "failed") if isinstance(x, e.CommandIssued))
         assert issued.not_before is not None
         delays.append((issued.not_before - run.now).total_seconds())
     assert 1 <= delays[0] <= 2

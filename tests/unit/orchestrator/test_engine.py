@@ -60,7 +60,11 @@ class Bench:
 
     def done(self, command: Command, data: Any = None, worker: str = "w1") -> e.CallDone:
         return e.CallDone(
-            **self.fact(command, "call.done"), status="success", data=data, worker_id=worker, claim=command.claim
+            **self.fact(command, "call.done"),
+            status="success",
+            data=data,
+            worker_id=worker,
+            claim=command.claim,
         )
 
     def seen(self, command: Command, data: Any = None) -> e.CallDone:

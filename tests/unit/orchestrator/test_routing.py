@@ -18,7 +18,11 @@ def drive(workflow: str, head: str = "", **workload: object) -> Drive:
 
 
 DIAMOND = """
-- {step: start, tool: {kind: noop}, next: {spec: {mode: inclusive}, arcs: [{step: a, when: "{{ workload.a }}"}, {step: b, when: "{{ workload.b }}"}]}}
+- step: start
+  tool: {kind: noop}
+  next:
+    spec: {mode: inclusive}
+    arcs: [{step: a, when: "{{ workload.a }}"}, {step: b, when: "{{ workload.b }}"}]
 - {step: a, tool: {kind: noop}, next: join}
 - {step: b, tool: {kind: noop}, next: b2}
 - {step: b2, tool: {kind: noop}, next: join}
@@ -60,7 +64,9 @@ def test_exclusive_takes_the_first_arc_that_holds() -> None:
         """
         - step: start
           tool: {kind: noop}
-          next: {spec: {mode: exclusive}, arcs: [{step: a, when: "{{ output.data.n > 5 }}"}, {step: b, when: "{{ start.n > 1 }}"}, {step: c}]}
+          next:
+            spec: {mode: exclusive}
+            arcs: [{step: a, when: "{{ output.data.n > 5 }}"}, {step: b, when: "{{ start.n > 1 }}"}, {step: c}]
         - {step: a, tool: {kind: noop}}
         - {step: b, tool: {kind: noop}}
         - {step: c, tool: {kind: noop}}
@@ -124,10 +130,15 @@ def test_a_join_inside_a_loop_joins_in_every_round() -> None:
     run = drive(
         """
         - {step: start, tool: {kind: noop}, next: fork}
-        - {step: fork, tool: {kind: noop}, set: {ctx.n: "{{ (ctx.n or 0) + 1 }}"}, next: {spec: {mode: inclusive}, arcs: [{step: a}, {step: b}]}}
+        - step: fork
+          tool: {kind: noop}
+          set: {ctx.n: "{{ (ctx.n or 0) + 1 }}"}
+          next: [a, b]
         - {step: a, tool: {kind: noop}, next: join}
         - {step: b, tool: {kind: noop}, next: join}
-        - {step: join, tool: {kind: noop}, next: [{step: fork, when: "{{ ctx.n < 2 }}"}, {step: end, when: "{{ ctx.n >= 2 }}"}]}
+        - step: join
+          tool: {kind: noop}
+          next: [{step: fork, when: "{{ ctx.n < 2 }}"}, {step: end}]
         - {step: end, tool: {kind: noop}}
         """
     )
@@ -147,7 +158,9 @@ def test_an_exit_from_the_middle_of_a_loop_is_not_skipped_too_early() -> None:
     run = drive(
         """
         - {step: start, tool: {kind: noop}, next: try}
-        - {step: try, tool: {kind: noop}, next: {arcs: [{step: out, when: "{{ output.data.ok }}"}, {step: wait}]}}
+        - step: try
+          tool: {kind: noop}
+          next: [{step: out, when: "{{ output.data.ok }}"}, {step: wait}]
         - {step: wait, tool: {kind: noop}, next: try}
         - {step: out, tool: {kind: noop}}
         """

@@ -96,7 +96,7 @@ def test_a_full_disk_is_said_and_nothing_is_kept_and_it_goes_on(tmp_path: Path) 
 
     async def work(store: SqliteStore) -> None:
         store.on_lost = lambda: lost.append(True)
-        limit = await store.write(lambda tx: tx._connection.execute("PRAGMA max_page_count = 60").fetchone())  # noqa: SLF001 - makes the file as full as a disk
+        limit = await store.write(lambda tx: tx._connection.execute("PRAGMA max_page_count = 60").fetchone())
         assert limit[0] == 60
         big = "x" * 1_000_000
         with pytest.raises(UnavailableError, match="full"):
@@ -135,8 +135,11 @@ def test_another_process_changes_the_version(tmp_path: Path) -> None:
         first = await store.write(lambda tx: tx.version())
         await store.write(put("mine"))
         own = await store.write(lambda tx: tx.version())
-        code = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute(\"INSERT INTO playbook VALUES ('o','t','f')\"); c.commit()"
-        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=True)
+        code = (
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+            "c.execute(\"INSERT INTO playbook VALUES ('o', 't', 'f')\"); c.commit()"
+        )
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code, str(path)], check=True)
         return first, own, await store.write(lambda tx: tx.version())
 
     first, own, other = on(path, work)
@@ -147,7 +150,7 @@ def test_another_process_changes_the_version(tmp_path: Path) -> None:
 def test_synchronous_is_full(tmp_path: Path) -> None:
     row = on(
         tmp_path / "x.db",
-        lambda store: store.write(lambda tx: tx._connection.execute("PRAGMA synchronous").fetchone()),  # noqa: SLF001 - the setting itself
+        lambda store: store.write(lambda tx: tx._connection.execute("PRAGMA synchronous").fetchone()),
     )
     assert row == (2,)
 
@@ -166,6 +169,6 @@ def test_every_query_is_valid_on_the_schema(tmp_path: Path) -> None:
 
     def explain(tx: Transaction) -> None:
         for query in QUERIES.values():
-            tx._connection.execute(f"EXPLAIN {query}", Anything())  # noqa: SLF001 - only looks
+            tx._connection.execute(f"EXPLAIN {query}", Anything())
 
     on(tmp_path / "x.db", lambda store: store.write(explain))
