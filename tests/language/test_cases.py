@@ -130,7 +130,7 @@ def test_by_command_line(case: Case, server: Server, tmp_path: Path) -> None:
         differences = list(
             compare({"status": "skipped"} if wanted is None else wanted, found["steps"][name], name)
         )
-        assert differences == []
+        assert not differences, "\n".join(differences)
     for text in case.expect.get("nowhere", []):
         assert text not in ended.stdout + ended.stderr
         assert not [file for file in tmp_path.glob("x.db*") if text.encode() in file.read_bytes()]
@@ -172,7 +172,7 @@ def judge(expect: dict[str, Any], view: ExecutionView, events: list[e.Event]) ->
             if isinstance(event, e.CallDone | e.CallLog) and event.call_id in calls
         )
         differences += [f"log of {name}: no {part!r} in {log!r}" for part in parts if part not in log]
-    assert differences == [], f"{view.error}"
+    assert not differences, "\n".join([*differences, f"error: {view.error}"])
 
 
 def compare(wanted: Any, found: Any, where: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ CONDITIONS = [
 
 
 @st.composite
-def playbooks(draw: st.DrawFn) -> dict[str, Any]:  # noqa: C901, PLR0912 - one choice after the other
+def playbooks(draw: st.DrawFn) -> dict[str, Any]:  # noqa: C901 - one choice after the other
     """Forward arcs anywhere, some arcs backwards, loops, retries, rules and guards here and there."""
     count = draw(st.integers(1, 7))
     names = ["start", *(f"s{i}" for i in range(1, count))]

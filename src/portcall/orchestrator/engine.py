@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ from portcall.model.api import (
 from portcall.model.outcome import Handle
 from portcall.observe import metrics
 from portcall.orchestrator.bell import Bell
-from portcall.orchestrator.ingest import Effects, Ingest, seconds_until
+from portcall.orchestrator.ingest import CACHED_PLAYBOOKS, Effects, Ingest, number, seconds_until
 from portcall.orchestrator.replay import ReplayReport, replay
 from portcall.orchestrator.view import view
 from portcall.playbook.model import Playbook
@@ -66,6 +67,8 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         self._store = store
+        # The same text is often started again: it is read once.
+        load = functools.lru_cache(maxsize=CACHED_PLAYBOOKS)(load)
         self._load = load
         self._owner = owner
         self._lease = lease_seconds
@@ -102,8 +105,8 @@ class Engine:
     async def start(self, request: StartRequest) -> str:
         playbook = await self._playbook_of(request)
         execution_id = request.execution_id or ids.new_execution_id()
-        if not execution_id.isdecimal():
-            raise UsageError(f"execution_id {execution_id!r} is not a decimal number")
+        if number(execution_id) is None:
+            raise UsageError(f"execution_id {execution_id[:40]!r} is not a decimal number of 64 bits")
         started = e.ExecutionStarted(
             execution_id=execution_id,
             at=self._clock.now(),

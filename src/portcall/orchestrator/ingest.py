@@ -58,7 +58,7 @@ class Ingest:
 
     def state(self, tx: Transaction, execution_id: str) -> ExecutionState:
         """The present state. Raises NotFoundError."""
-        key = _number(execution_id)
+        key = number(execution_id)
         row = tx.one("last_seq", id=key) if key is not None else None
         if row is None or row[0] == 0:
             raise NotFoundError(f"there is no execution {execution_id}")
@@ -228,8 +228,12 @@ class Ingest:
         effects.ended += state.ended is not None
 
 
-def _number(execution_id: str) -> int | None:
-    return int(execution_id) if execution_id.isdecimal() and len(execution_id) <= 19 else None  # noqa: PLR2004 - digits of 2^63
+def number(execution_id: str) -> int | None:
+    """The id as the database holds it; None when it cannot be one."""
+    plain = execution_id.isascii() and execution_id.isdigit() and len(execution_id) <= len(str(2**63))
+    value = int(execution_id) if plain else 0
+    return value if 0 < value < 2**63 else None
+
 
 
 def seconds_until(due: float | None, now: datetime) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from portcall import app, ids
-from portcall.errors import ConflictError, NotFoundError, TooLargeError
+from portcall.errors import ConflictError, NotFoundError, TooLargeError, UsageError
 from portcall.model import event as e
 from portcall.model.api import ClaimRequest, Command, StartRequest
 from portcall.model.outcome import Handle
@@ -122,6 +122,17 @@ def test_starting_again_with_the_same_id_starts_nothing(on: On) -> None:
         request = StartRequest(playbook=ONE, execution_id="77")
         assert [await bench.engine.start(request) for _ in range(2)] == ["77", "77"]
         assert len(await bench.claim()) == 1
+
+    on(work)
+
+
+@pytest.mark.parametrize("odd", ["x", "-1", "0", "9" * 19, "1" * 40, "\u0663"])
+def test_an_id_that_cannot_be_one_is_refused(on: On, odd: str) -> None:
+    async def work(bench: Bench) -> None:
+        with pytest.raises(UsageError, match="not a decimal number"):
+            await bench.engine.start(StartRequest(playbook=ONE, execution_id=odd))
+        with pytest.raises(NotFoundError):
+            await bench.engine.execution(odd)
 
     on(work)
 
