@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from portcall.client.port import Client
 from portcall.clock import SystemClock
-from portcall.errors import UsageError
+from portcall.errors import UnavailableError, UsageError
 from portcall.playbook import load
 from portcall.playbook.model import Playbook
 from portcall.runtime.port import Runtime
@@ -21,8 +22,13 @@ from portcall.tool import registry
 from portcall.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from portcall.orchestrator.engine import Engine
     from portcall.settings import Settings
     from portcall.watcher.watcher import Watcher
+
+
+log = logging.getLogger("portcall.app")
+AWAY_SECONDS = 1.0
 
 
 def load_playbook(text: str, file: str = "") -> Playbook:
@@ -139,7 +145,7 @@ async def run_server(settings: Settings) -> None:
     store.on_lost = engine.drop_cache
     store.open()
     stop = _stop_on_signals()
-    timers = asyncio.create_task(engine.run_timers(stop))
+    timers = asyncio.create_task(_keep_timers(engine, stop))
     try:
         application = create_app(engine, settings, ready=engine.ready)
         await serve(
@@ -153,6 +159,16 @@ async def run_server(settings: Settings) -> None:
         stop.set()
         await timers
         await engine.close()
+
+
+async def _keep_timers(engine: Engine, stop: asyncio.Event) -> None:
+    """Timers for as long as the server runs: a store that is away for a while does not end them."""
+    while not stop.is_set():
+        try:
+            await engine.run_timers(stop)
+        except UnavailableError as error:
+            log.warning("timers and leases wait: %s", error.message)
+            await asyncio.sleep(AWAY_SECONDS)
 
 
 def _client(settings: Settings) -> Client:

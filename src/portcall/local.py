@@ -20,8 +20,8 @@ from portcall.runtime.port import Runtime
 from portcall.store.sqlite import SqliteStore
 
 LOOK_SECONDS = 0.1
-LEASE_SECONDS = 24 * 3600.0
-"""A claim of this process ends with it, not by the clock: whether it lives can be seen."""
+LEASE_SECONDS = 100 * 365 * 86_400.0
+"""A claim of this process ends with it, not by the clock, which runs on while a laptop sleeps."""
 WORKER_LEASE_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 
@@ -158,7 +158,7 @@ class Local:
             raise ConflictError(
                 f"execution {execution_id} is being driven by process {pid}: look at it with `portcall show`"
             )
-        await self.client.adopt(execution_id)
+        await self.client.adopt(execution_id, owner)
 
     async def _watch(self, execution_ids: set[str], stop: asyncio.Event) -> None:
         """A watcher as soon as one of the executions can have containers."""

@@ -39,11 +39,11 @@ import pytest
 import yaml
 
 from portcall import app
-from portcall.errors import PortcallError
 from portcall.local import Local
 from portcall.model import event as e
 from portcall.model.api import ExecutionView, StartRequest
 from portcall.observe import secrets
+from portcall.playbook import PlaybookError
 
 from .server import Server, serving
 
@@ -95,9 +95,10 @@ def test_no_two_cases_have_one_name() -> None:
 def test_case(case: Case, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="portcall")
     if parts := case.expect.get("refused"):
-        with pytest.raises(PortcallError) as caught:
+        with pytest.raises(PlaybookError) as caught:
             app.load_playbook(case.text, "case.yaml")
-        assert [part for part in parts if part not in caught.value.message] == [], caught.value.message
+        told = "\n".join([caught.value.message, *map(str, caught.value.problems)])
+        assert [part for part in parts if part not in told] == [], told
         return
     for part in case.expect.get("notes", []):
         assert any(part in note for note in app.load_playbook(case.text).notes)
@@ -167,7 +168,7 @@ def judge(expect: dict[str, Any], view: ExecutionView, events: list[e.Event]) ->
     for name, parts in expect.get("log", {}).items():
         calls = {call.call_id for call in issued if call.step == name}
         log = "".join(
-            event.log_tail or ""
+            event.log_tail or (event.outcome.log_tail if isinstance(event, e.CallDone) and event.outcome else "") or ""
             for event in events
             if isinstance(event, e.CallDone | e.CallLog) and event.call_id in calls
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from portcall.cli.outline import essence
 from portcall.cli.text import clean, compact, duration, elapsed, one_line, plural
 from portcall.model.api import CallView, ExecutionView, LoopView, StepView
 
@@ -137,7 +138,7 @@ def _detail(step: StepView) -> str:
         return _progress(step)
     if step.status in ACTIVE:
         return where(step.calls[-1]) if step.calls else ""
-    return compact(step.data) if step.status == "completed" else ""
+    return compact(essence(step.data)) if step.status == "completed" else ""
 
 
 def _progress(step: StepView) -> str:
@@ -154,9 +155,12 @@ def _progress(step: StepView) -> str:
 
 
 def where(call: CallView) -> str:
-    """`started · pid 4242 · message` of an open call."""
+    """`memory 96Mi, after failed_oom · started · pid 4242 · message` of an open call."""
+    repeated = [f"{name} {value}" for name, value in call.grown.items()]
+    repeated += [f"after {call.after}"] if call.after else []
     phase = call.phase or ("parked" if call.status == "parked" else "")
-    return one_line(" · ".join(part for part in (phase, call.where, call.message) if part))
+    parts = (", ".join(repeated), phase, call.where, call.message)
+    return one_line(" · ".join(part for part in parts if part))
 
 
 def _children(step: StepView, now: datetime, left: int) -> list[Row]:

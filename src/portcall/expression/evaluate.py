@@ -11,6 +11,8 @@ from portcall.expression import engine
 from portcall.expression.engine import TemplateProblem
 from portcall.expression.template import Template, is_template, parse
 
+INSIDE: Final = "."
+"""Of a name in the scope with this behind it: what a template sees that reads the name by its fields."""
 _MISSING: Final = object()
 _FALSE: Final = frozenset({"", "false", "no", "off", "0", "none", "null"})
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
@@ -133,11 +135,14 @@ def _string(text: str, scope: Mapping[str, Any]) -> Any:
 
 
 def _run(template: Template, source: str, scope: Mapping[str, Any]) -> str:
-    return engine.run(source, scope, template.identifiers, template.shown)
+    inside = {root: scope[root + INSIDE] for root in template.inside if root + INSIDE in scope}
+    return engine.run(source, {**scope, **inside} if inside else scope, template.identifiers, template.shown)
 
 
 def _walk(path: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
     value: Any = scope
+    if len(path) > 1 and path[0] + INSIDE in scope:
+        path = (path[0] + INSIDE, *path[1:])
     for part in path:
         if not isinstance(value, Mapping):
             return _MISSING

@@ -6,6 +6,7 @@ a `filter` block. A pass over the tokens finds every name that could be read; to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from portcall.expression import engine
 from portcall.expression.lexer import Tag, Token
 
+_NAME: Final = re.compile(r"[^\W\d]\w*")
 KEYWORDS: Final = frozenset({
     "and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None",
 })  # fmt: skip
@@ -83,13 +85,26 @@ def _paths(tokens: Sequence[Token]) -> Iterator[tuple[list[str], bool]]:
         if token.kind != "name" or before in {".", "|"} or _is_test(tokens, index - 1):
             continue
         path = [token.text]
-        while _text(tokens, index) == "." and index + 1 < len(tokens) and tokens[index + 1].kind == "name":
-            path.append(tokens[index + 1].text)
-            index += 2
+        while key := _key(tokens, index):
+            path.append(key[0])
+            index += key[1]
         following = _text(tokens, index)
         if following == "=" and depth:
             continue  # the name of an argument
         yield path, following == "("
+
+
+def _key(tokens: Sequence[Token], index: int) -> tuple[str, int] | None:
+    """The key read here, by `.name` or by `['name']`, and how many tokens that takes."""
+    first, inner, last = (tokens[i] if i < len(tokens) else None for i in range(index, index + 3))
+    if first is None or inner is None:
+        return None
+    if first.text == "." and inner.kind == "name":
+        return inner.text, 2
+    if first.text == "[" and inner.kind == "string" and last is not None and last.text == "]":
+        key = inner.text[1:-1]
+        return (key, 3) if _NAME.fullmatch(key) else None
+    return None
 
 
 def _is_test(tokens: Sequence[Token], index: int) -> bool:

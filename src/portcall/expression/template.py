@@ -32,6 +32,8 @@ class Template:
     path: tuple[str, ...] = ()
     identifiers: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    inside: frozenset[str] = frozenset()
+    """The first names that are read by their fields."""
     problem: TemplateProblem | None = None
 
     @property
@@ -74,6 +76,7 @@ def parse(source: str) -> Template:
     if problem is not None:
         return Template(source, form, expression=body or "", problem=problem)
     safe = guard.numbers_only(source, found)
+    names = reads.names(source, found)
     is_path = body is not None and _PATH.fullmatch(body) and body.split(".")[0] not in reads.KEYWORDS
     return Template(
         source,
@@ -82,7 +85,8 @@ def parse(source: str) -> Template:
         safe=safe,
         path=tuple(body.split(".")) if body is not None and is_path else (),
         identifiers=reads.identifiers(found),
-        names=reads.names(source, found),
+        names=names,
+        inside=frozenset(name.partition(".")[0] for name in names if "." in name),
     )
 
 

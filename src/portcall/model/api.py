@@ -106,6 +106,10 @@ class CallView(msgspec.Struct, kw_only=True, omit_defaults=True):
     since: datetime | None = None
     message: str = ""
     handle: Handle | None = None
+    after: str = ""
+    """Of a repeated call: how the attempt before it ended, a state of an outcome or the kind of an error."""
+    grown: dict[str, str] = {}
+    """The limits that a retry has raised, as they are now."""
 
 
 class LoopView(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -67,6 +67,8 @@ class Frame(msgspec.Struct):
     """The present tool's name, in a list of tools."""
     results: dict[str, Any] = msgspec.field(default_factory=dict)
     """Data of each tool of a list that has ended, by name."""
+    errors: dict[str, Error] = msgspec.field(default_factory=dict)
+    """Of those that failed, and whose failure a rule took care of."""
     names: dict[str, Any] = msgspec.field(default_factory=dict)
     """Bare names that a list's tools have set."""
     iter: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -160,11 +162,11 @@ def run_result(run: StepRun) -> Any:
 
 
 def frame_result(frame: Frame) -> Any:
-    """A list's result is its last tool's, with each tool's own under `results`."""
+    """A list's result is its last tool's, with each tool's own under `results`, unless it has that key itself."""
     if not frame.results:
         return frame.data
     if frame.data is None or isinstance(frame.data, dict):
-        return {**(frame.data or {}), "results": dict(frame.results)}
+        return {"results": dict(frame.results), **(frame.data or {})}
     return frame.data
 
 
@@ -329,6 +331,9 @@ def _call_done(state: ExecutionState, event: e.CallDone) -> None:
     frame.data, frame.error, frame.outcome = event.data, event.error, event.outcome
     if frame.tool:
         frame.results[frame.tool] = event.data
+        frame.errors.pop(frame.tool, None)
+        if event.error is not None:
+            frame.errors[frame.tool] = event.error
 
 
 def _frame_moved(state: ExecutionState, event: e.FrameMoved) -> None:

@@ -8,6 +8,8 @@ import asyncio
 class Bell:
     def __init__(self) -> None:
         self.rung = 0
+        self.users = 0
+        """Those who look or wait, counted by themselves."""
         self._waiters: set[asyncio.Future[None]] = set()
 
     def ring(self) -> None:
@@ -30,7 +32,3 @@ class Bell:
         finally:
             self._waiters.discard(waiter)
         return True
-
-    @property
-    def idle(self) -> bool:
-        return not self._waiters

@@ -179,12 +179,22 @@ class Decision:
         return render(value, scope.values(names_in(value)))
 
     def input_of(self, spot: Spot) -> Mapping[str, Any] | None:
-        """The call's input as `set`, rules and arcs see it, by name; None when there is none."""
+        """The call's input as `set`, rules and arcs see it, by name; None when there is none.
+
+        A value that cannot be rendered is its error, which only reading that value raises: a rule or
+        an arc must still be able to take care of the call that failed by it.
+        """
         given = {**spot.step.input, **spot.tool.input}
         if not given:
             return None
         scope = Scope(self.state, spot.step, spot.run, spot.frame)
-        return {key: self.render(value, scope) for key, value in given.items()}
+        return {key: self._rendered(value, scope) for key, value in given.items()}
+
+    def _rendered(self, value: Any, scope: Scope) -> Any:
+        try:
+            return self.render(value, scope)
+        except ExpressionError as error:
+            return error
 
     def apply_set(self, targets: Mapping[str, Any], scope: Scope) -> None:
         if not targets or scope.step is None or scope.run is None:

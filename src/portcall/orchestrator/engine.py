@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from portcall import ids
 from portcall.clock import Clock, SystemClock
-from portcall.errors import ConflictError, NotFoundError, TooLargeError, UsageError
+from portcall.errors import ConflictError, NotFoundError, PortcallError, TooLargeError, UsageError
 from portcall.model import event as e
 from portcall.model.api import (
     ClaimRequest,
@@ -42,13 +44,15 @@ from portcall.playbook.model import Playbook
 from portcall.store.port import Store, Transaction
 
 T = TypeVar("T")
+log = logging.getLogger("portcall.engine")
 CLAIM_LIMIT = 1_000
 EVENTS_LIMIT = 10_000
 BATCH_LIMIT = 1_000
 TICK_LIMIT = 500
+POSTPONED_SECONDS = 60.0
+"""Before a timer or lease is tried again that could not be taken in: it must not keep the others."""
 TICK_SECONDS = 5.0
 """The safety net under the bells, for timers and leases."""
-MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 _handle = msgspec.json.Decoder(Handle).decode
 _command = msgspec.json.Decoder(Command).decode
@@ -314,7 +318,11 @@ class Engine:
         """Fire what is due, until `stop`."""
         while not stop.is_set():
             seen = self._timers.rung
-            wait = await self.tick()
+            try:
+                wait = await self.tick()
+            except PortcallError as error:
+                log.warning("timers could not be looked at, and are again in a while: %s", error.message)
+                wait = TICK_SECONDS
             ring = asyncio.ensure_future(self._timers.wait(seen, min(wait, TICK_SECONDS)))
             stopping = asyncio.ensure_future(stop.wait())
             await asyncio.wait({ring, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -329,10 +337,15 @@ class Engine:
 
         def work(tx: Transaction) -> float | None:
             now = self._clock.now()
+            again = now.timestamp() + POSTPONED_SECONDS
             for row in tx.all("due_timers", now=now.timestamp(), limit=TICK_LIMIT):
-                self._fire(tx, row, now, effects)
-            rows = tx.all("expired_commands", now=now.timestamp(), limit=TICK_LIMIT)
-            self._expire(tx, rows, effects)
+                call, kind, execution = row
+                if not self._ingest.attempt(tx, str(execution), partial(self._fire, tx, row, now, effects)):
+                    tx.run("put_timer", call_id=call, kind=kind, execution=execution, due_at=again)
+            for row in tx.all("expired_commands", now=now.timestamp(), limit=TICK_LIMIT):
+                call, execution, worker, claim = row
+                if not self._ingest.attempt(tx, str(execution), partial(self._expire, tx, [row], effects)):
+                    tx.run("extend_lease", call_id=call, claim=claim, worker=worker, lease=again)
             due = [
                 tx.one("next_timer")[0],
                 tx.one("next_command_due", now=now.timestamp())[0],
@@ -380,11 +393,16 @@ class Engine:
 
     # -- the embedded mode ------------------------------------------------------------------
 
-    async def adopt(self, execution_id: str) -> None:
-        """Drive an execution whose process is gone: what that one had claimed has expired."""
+    async def adopt(self, execution_id: str, was: str | None = None) -> None:
+        """Drive an execution whose process is gone: what that one had claimed has expired.
+
+        `was`: the owner that was seen to be gone. Raises ConflictError when another has come since.
+        """
         effects = Effects()
 
         def work(tx: Transaction) -> None:
+            if was is not None and tx.one("get_execution", id=int(execution_id))[7] != was:
+                raise ConflictError(f"execution {execution_id} was just taken over by another process")
             rows = tx.all("claimed_of_execution", execution=int(execution_id))
             tx.run("own_execution", id=int(execution_id), owner=self._owner)
             self._expire(tx, rows, effects)
@@ -433,17 +451,20 @@ class Engine:
     ) -> T | None:
         """What `work` finds, looking again after each fact of the execution."""
         deadline = time.monotonic() + wait_seconds
-        while True:
-            bell = self._facts.setdefault(execution_id, Bell())
-            seen = bell.rung
-            found = await self._store.write(work)
-            left = deadline - time.monotonic()
-            if found is None and left > 0:
+        bell = self._facts.setdefault(execution_id, Bell())
+        bell.users += 1
+        try:
+            while True:
+                seen = bell.rung
+                found = await self._store.write(work)
+                left = deadline - time.monotonic()
+                if found is not None or left <= 0:
+                    return found
                 await bell.wait(seen, min(left, TICK_SECONDS))
-                continue
-            if bell.idle:
+        finally:
+            bell.users -= 1
+            if not bell.users:
                 self._facts.pop(execution_id, None)
-            return found
 
     def _tell(self, effects: Effects) -> None:
         if effects.commands > 0:

@@ -28,6 +28,17 @@ log = logging.getLogger("portcall.engine")
 CACHED_STATES = 1_000
 CACHED_PLAYBOOKS = 100
 READ_AT_ONCE = 5_000
+DEFECTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+)
+"""What a fault of ours raises. Errors of the database are not among them: they end the transaction."""
 
 
 class Effects:
@@ -104,6 +115,17 @@ class Ingest:
 
     # -- writing ----------------------------------------------------------------------------
 
+    def attempt(self, tx: Transaction, execution_id: str, work: Callable[[], None]) -> bool:
+        """Run a part of a transaction, whole or not at all; False, and logged, when it cannot be done."""
+        try:
+            with tx.savepoint():
+                work()
+        except (PortcallError, *DEFECTS):
+            log.exception("a due fact cannot be taken in", extra={"execution_id": execution_id})
+            self._states.pop(execution_id, None)
+            return False
+        return True
+
     def begin(self, tx: Transaction, started: e.ExecutionStarted, owner: str, effects: Effects) -> None:
         """The first fact of an execution. Beginning it again does nothing."""
         key = int(started.execution_id)
@@ -127,7 +149,7 @@ class Ingest:
         except PortcallError as error:
             verdict, message = "refused", error.message
             self._states.pop(event.execution_id, None)
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError):
+        except DEFECTS:
             # A defect of ours: the fact stays with its sender, which asks again and raises an alarm.
             log.exception("cannot take in %s", e.type_of(event), extra={"execution_id": event.execution_id})
             verdict, message = (
@@ -214,14 +236,18 @@ class Ingest:
     ) -> None:
         now = self._clock.now()
         todo: list[e.External] = [event]
-        while todo:
-            state, events, commands = decide(playbook, state, todo.pop(0), now)
-            projection = Projection(tx, state, now)
-            projection.write(events, commands)
-            todo += projection.follow
-            effects.commands += projection.commands
-            effects.stops += projection.stops
-            effects.timers += projection.timers
+        try:
+            while todo:
+                state, events, commands = decide(playbook, state, todo.pop(0), now)
+                projection = Projection(tx, state, now)
+                projection.write(events, commands)
+                todo += projection.follow
+                effects.commands += projection.commands
+                effects.stops += projection.stops
+                effects.timers += projection.timers
+        except Exception:
+            self._states.pop(event.execution_id, None)  # it was folded in part, and is not written
+            raise
         assert state is not None, "a fact came in"  # noqa: S101 - for the type checker
         self._states[state.execution_id] = state
         effects.executions.add(state.execution_id)
@@ -233,7 +259,6 @@ def number(execution_id: str) -> int | None:
     plain = execution_id.isascii() and execution_id.isdigit() and len(execution_id) <= len(str(2**63))
     value = int(execution_id) if plain else 0
     return value if 0 < value < 2**63 else None
-
 
 
 def seconds_until(due: float | None, now: datetime) -> float | None:

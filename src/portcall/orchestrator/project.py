@@ -13,7 +13,8 @@ import msgspec
 from portcall import ids
 from portcall.model import event as e
 from portcall.model.api import Command
-from portcall.model.state import ExecutionState
+from portcall.model.state import CallState, ExecutionState
+from portcall.orchestrator.retry import LONGEST_SECONDS
 from portcall.store.port import Transaction
 
 OVERDUE_SLACK = timedelta(seconds=30)
@@ -50,6 +51,8 @@ class Projection:
                     self._expired(event)
                 case e.CallStopRequested():
                     self._stop(event)
+                case e.CommandDeferred():
+                    self.timers += 1
                 case e.CallOverdue():
                     self._tx.run("mark_overdue", call_id=event.call_id)
                     self._tx.run("drop_timer", call_id=event.call_id, kind="overdue")
@@ -111,15 +114,20 @@ class Projection:
         )
         if event.resume_at is not None:
             self._timer(event.call_id, "resume", event.resume_at)
+        self._deadline(call)
         if call.stop is not None:
             self._tell_stop(event.call_id, event.handle.runtime)
 
     def _progress(self, event: e.CallProgress) -> None:
-        call = self._state.calls.get(event.call_id)
-        if call is None or event.phase != "started" or call.timeout_seconds is None:
+        if call := self._state.calls.get(event.call_id):
+            self._deadline(call)
+
+    def _deadline(self, call: CallState) -> None:
+        """Counted from the start of the container. That may be told before the call is parked."""
+        if call.phase != "started" or call.since is None or call.timeout_seconds is None:
             return
-        due = (event.since or event.at) + timedelta(seconds=call.timeout_seconds) + OVERDUE_SLACK
-        self._timer(event.call_id, "overdue", due)
+        seconds = min(call.timeout_seconds, LONGEST_SECONDS)
+        self._timer(call.call_id, "overdue", call.since + timedelta(seconds=seconds) + OVERDUE_SLACK)
 
     def _timer(self, call_id: str, kind: str, due: datetime) -> None:
         self._tx.run("put_timer", call_id=call_id, kind=kind, execution=self._execution, due_at=due.timestamp())

@@ -18,6 +18,8 @@ INFRASTRUCTURE_RETRIES = 3
 """For a container that provably never started: it costs nothing, and repeats nothing."""
 EXPIRED_RETRIES = 4
 """For a call whose worker vanished; one that takes its worker down with it must end."""
+LONGEST_SECONDS = 10 * 366 * 86_400.0
+"""Whatever a backoff grows to: more could not be added to a date."""
 
 
 class Again(msgspec.Struct, frozen=True):
@@ -33,22 +35,30 @@ def delay_of(backoff: Backoff, retry: int, seed: str) -> float:
 
     The jitter is the call's own, so that deciding again gives the same.
     """
-    seconds = min(backoff.initial * backoff.factor ** (retry - 1), backoff.max)
+    seconds = min(_grown(backoff.initial, backoff.factor, retry - 1), backoff.max)
     if not backoff.jitter:
         return seconds
     unit = int.from_bytes(hashlib.sha256(f"{seed}/{retry}".encode()).digest()[:4], "big") / 2**32
     return seconds * (0.5 + unit / 2)
 
 
+def _grown(initial: float, factor: float, times: int) -> float:
+    """`initial * factor ** times`, at most `LONGEST_SECONDS`."""
+    try:
+        return min(float(initial * factor**times), LONGEST_SECONDS)
+    except OverflowError:
+        return LONGEST_SECONDS if initial > 0 else 0.0
+
+
 def rule_delay(then: Then, retry: int) -> float:
     """Seconds before retry number `retry` (from 1) by a policy rule."""
     match then.backoff:
         case "linear":
-            return then.delay * retry
+            return min(then.delay * retry, LONGEST_SECONDS)
         case "exponential":
-            return float(then.delay * 2 ** (retry - 1))
+            return _grown(then.delay, 2.0, retry - 1)
         case "none" | "fixed":
-            return then.delay
+            return min(then.delay, LONGEST_SECONDS)
 
 
 def _applies(retry: Retry, done: CallDone) -> bool:

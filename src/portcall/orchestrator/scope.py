@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from portcall.errors import ExpressionError
+from portcall.expression import INSIDE
 from portcall.model.event import Error
 from portcall.model.state import ExecutionState, Frame, StepRun, frame_result
 from portcall.playbook.model import Step
@@ -36,27 +38,25 @@ def error_view(error: Error | None) -> dict[str, Any] | None:
     return None if error is None else msgspec.to_builtins(error)
 
 
-def data_key(data: Any) -> Any:
-    """`<step>.data`: the result's own key `data` if it has one, else the whole result."""
-    return data["data"] if isinstance(data, dict) and "data" in data else data
-
-
 def _reads_inside(root: str, names: frozenset[str] | None) -> bool:
     return names is not None and any(name.startswith(root + ".") for name in names)
 
 
+def _reads(path: str, names: frozenset[str]) -> bool:
+    return path in names or _reads_inside(path, names)
+
+
 def step_view(root: str, output: Output, names: frozenset[str] | None) -> Any:
-    """A finished step by its name. Data that is no mapping stays itself unless its envelope is read."""
+    """A finished step by its name: its data, and those fields of its envelope that are read.
+
+    The data's own fields win, so that `<step>.data` is the result's own key `data` if it has one.
+    """
+    envelope = {"status": output.status, "error": error_view(output.error), "data": output.data}
+    if names is not None:
+        envelope = {key: value for key, value in envelope.items() if _reads(f"{root}.{key}", names)}
     if isinstance(output.data, dict):
-        return {
-            "status": output.status,
-            "error": error_view(output.error),
-            **output.data,
-            "data": data_key(output.data),
-        }
-    if output.data is not None and not _reads_inside(root, names):
-        return output.data
-    return {"status": output.status, "error": error_view(output.error), "data": output.data}
+        return {**envelope, **output.data}
+    return output.data if names is None or not envelope else envelope
 
 
 def output_view(output: Output, names: frozenset[str] | None) -> Any:
@@ -90,17 +90,27 @@ class Scope(msgspec.Struct, frozen=True):
     frame: Frame | None = None
     output: Output | None = None
     input: Mapping[str, Any] | None = None
+    """An `ExpressionError` in place of a value is raised when that value is read."""
     ended: bool = False
     """Whether the step itself counts as finished, with `output` as its result."""
 
     def values(self, names: frozenset[str] | None) -> dict[str, Any]:
-        """What the dotted `names` reach; with None everything there is."""
+        """What the dotted `names` reach; with None everything there is.
+
+        A name that is read both by itself and by its fields may stand for two things, the data and
+        the envelope around them: the second is then under the name with a dot (see `INSIDE`).
+        """
         roots = self._all_roots() if names is None else {name.split(".", 1)[0] for name in names}
         found: dict[str, Any] = {}
         for root in roots:
             value = self._lookup(root, names)
-            if value is not _MISSING:
-                found[root] = value
+            if value is _MISSING:
+                continue
+            found[root] = value
+            if names is not None and root in names and _reads_inside(root, names):
+                alone = self._lookup(root, frozenset({root}))
+                if alone is not value:
+                    found[root], found[root + INSIDE] = alone, value
         return found
 
     def _lookup(self, root: str, names: frozenset[str] | None) -> Any:
@@ -122,9 +132,10 @@ class Scope(msgspec.Struct, frozen=True):
             if root in self.frame.names:
                 return self.frame.names[root]
             if root in self.frame.results:
-                return step_view(root, Output(ok=True, data=self.frame.results[root], error=None), names)
+                error = self.frame.errors.get(root)
+                return step_view(root, Output(error is None, self.frame.results[root], error), names)
         if self.input is not None and root in self.input:
-            return self.input[root]
+            return _readable(self.input[root])
         return _MISSING
 
     def _loop(self, root: str) -> Any:
@@ -169,7 +180,7 @@ class Scope(msgspec.Struct, frozen=True):
             case "iter":
                 return self.frame.iter if self.frame else {}
             case "input":
-                return self.input if self.input is not None else _MISSING
+                return _MISSING if self.input is None else self._input(names)
             case "steps":
                 return self._steps(names)
             case "execution_id":
@@ -177,6 +188,13 @@ class Scope(msgspec.Struct, frozen=True):
             case "_attempt":
                 return self.frame.attempt if self.frame else 1
         return self._of_output(root, names)
+
+    def _input(self, names: frozenset[str] | None) -> Any:
+        given = self.input or {}
+        if names is None or "input" in names:
+            return {key: _readable(value) for key, value in given.items()}
+        wanted = {name.split(".")[1] for name in names if name.startswith("input.")}
+        return {key: _readable(value) for key, value in given.items() if key in wanted}
 
     def _of_output(self, root: str, names: frozenset[str] | None) -> Any:
         if self.output is None:
@@ -203,6 +221,12 @@ class Scope(msgspec.Struct, frozen=True):
 def of_frame(frame: Frame) -> Output:
     """What a pass came to."""
     return Output(ok=frame.ok, data=frame_result(frame), error=frame.error)
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, ExpressionError):
+        raise value
+    return value
 
 
 class _Missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from portcall.model.api import CallView, ExecutionView, LoopView, StepStatus, StepView
-from portcall.model.state import CallState, ExecutionState, LoopRun, StepRun, StepState
+from portcall.model.state import CallState, ExecutionState, Frame, LoopRun, StepRun, StepState
 from portcall.playbook.model import Playbook, Step
 
 CALLS = 100
@@ -51,7 +51,7 @@ def _step(step: Step, known: StepState | None, run: StepRun | None, calls: list[
         error=known.error if run is None else None,
         started=known.started,
         ended=known.ended,
-        calls=[_call(call) for call in calls[:CALLS]],
+        calls=[_call(call, run.frames.get(call.iteration) if run else None) for call in calls[:CALLS]],
         loop=_loop(loop, run) if loop else None,
     )
 
@@ -67,7 +67,7 @@ def _loop(loop: LoopRun, run: StepRun | None) -> LoopView:
     return LoopView(total=len(loop.items), success=loop.success, failed=loop.failed, running=running)
 
 
-def _call(call: CallState) -> CallView:
+def _call(call: CallState, frame: Frame | None) -> CallView:
     return CallView(
         call_id=call.call_id,
         iteration=call.iteration,
@@ -78,4 +78,13 @@ def _call(call: CallState) -> CallView:
         since=call.since or call.not_before or call.issued_at,
         message=call.message,
         handle=call.handle,
+        after=_after(frame) if frame is not None and call.attempt > 1 else "",
+        grown=call.grown,
     )
+
+
+def _after(frame: Frame) -> str:
+    """How the last call of the pass ended that did end."""
+    if frame.outcome is not None:
+        return frame.outcome.state
+    return frame.error.kind if frame.error is not None else ""

@@ -167,6 +167,8 @@ class SqliteStore:
                 except sqlite3.Error:
                     raise
                 except Exception as error:  # noqa: BLE001 - its caller hears of it; the others go on
+                    if not isinstance(error, PortcallError):
+                        self.on_lost()  # a defect: what it has cached before is taken back
                     ends.append((None, error))
             connection.execute("COMMIT")
         except sqlite3.Error as error:
