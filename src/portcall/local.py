@@ -173,8 +173,8 @@ class Local:
             return self._credentials[name]
         except KeyError:
             raise NotFoundError(
-                f"there is no credential {name!r}: give it with --credential {name}=FILE, or as "
-                f"PORTCALL_CREDENTIAL_{name.upper()}"
+                f"There is no credential {name}; give it with --credential {name}=FILE, or as "
+                f"PORTCALL_CREDENTIAL_{name.upper()}."
             ) from None
 
 

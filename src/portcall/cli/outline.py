@@ -62,18 +62,20 @@ def _entry(head: str, value: Any, width: int, depth: int) -> Iterator[str]:
         yield f"{head} {lines[0]}".rstrip()
         yield from (f"  {line}" for line in lines[1:])
     elif isinstance(value, str) and "\n" not in value:
-        first, *rest = textwrap.wrap(f"{head} {clean(value)}", width, subsequent_indent="  ") or [head]
-        yield from (first, *rest)
+        text = f"{head} {clean(value)}"
+        yield from textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
     else:
         yield head
         yield from (f"  {line}" for line in lines)
 
 
 def _short(data: Mapping[str, Any] | Sequence[Any], flat: str, width: int) -> bool:
-    """A list of plain values may stand on one line; so may a mapping inside of one that is small."""
-    values = data.values() if isinstance(data, Mapping) else data
-    plain = not any(isinstance(value, dict | list) for value in values)
-    return plain and len(flat) <= width and (isinstance(data, list) or len(data) == 1)
+    """Whether it is written as JSON: numbers, a few words, a mapping of one entry."""
+    if isinstance(data, Mapping):
+        return len(data) == 1 and len(flat) <= width and not isinstance(next(iter(data.values())), dict | list)
+    if any(isinstance(value, dict | list) for value in data):
+        return False
+    return len(flat) <= width or not any(isinstance(value, str) for value in data)
 
 
 def _flat(data: Any) -> str:
@@ -86,4 +88,4 @@ def _flat(data: Any) -> str:
 def _wrapped(text: str, width: int) -> Iterator[str]:
     lines = text.rstrip("\n").split("\n")
     for line in lines:
-        yield from textwrap.wrap(clean(line), width, drop_whitespace=True) or [""]
+        yield from textwrap.wrap(clean(line), width, break_on_hyphens=False) or [""]

@@ -5,20 +5,22 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from portcall.cli.calls import all_events, calls_of, log_tails
+from portcall.cli.outline import essence, outline
 from portcall.cli.rows import MARK, header, rows
 from portcall.cli.terminal import STYLE, Terminal
-from portcall.cli.text import clean, compact
+from portcall.cli.text import clean
 from portcall.client.port import Client
 from portcall.model.api import ExecutionView, StepView
 
 TAIL_LINES = 20
 RESULTS = 3
-RESULT_LENGTH = 600
+RESULT_LINES = 24
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -52,7 +54,7 @@ async def report(client: Client, view: ExecutionView, terminal: Terminal, target
     if view.status == "failed":
         tails = log_tails(calls_of(await all_events(client, view.execution_id)))
     summary(view, terminal)
-    for line in _results(view, terminal):
+    for line in results(view, terminal, target):
         terminal.line(line)
     for line in _failures(view, tails, terminal):
         terminal.line(line)
@@ -69,14 +71,31 @@ def summary(view: ExecutionView, terminal: Terminal) -> None:
     terminal.steps(rows(view, now))
 
 
-def _results(view: ExecutionView, terminal: Terminal) -> Iterator[str]:
-    done = [(name, step) for name, step in view.steps.items() if step.status == "completed" and step.data]
-    last = sorted(done, key=lambda item: item[1].ended or view.started)[-RESULTS:]
-    if view.status == "completed" and last:
+def results(view: ExecutionView, terminal: Terminal, target: list[str]) -> Iterator[str]:
+    """What a completed execution came to, on a bounded number of lines."""
+    if view.status != "completed":
+        return
+    found = last_results(view)
+    if found:
         yield ""
         yield terminal.paint("Results", bold=True)
-        for name, step in last:
-            yield f"  {clean(name)}: {compact(step.data, RESULT_LENGTH)}"
+    cut = False
+    for name, data in found.items():
+        lines = list(islice(outline({clean(name): data}, terminal.width - 2), RESULT_LINES + 1))
+        yield from (f"  {line}" for line in lines[:RESULT_LINES])
+        cut = cut or len(lines) > RESULT_LINES
+    if cut:
+        whole = f"... whole with: {command('show', view.execution_id, [*target, '--json'])}"
+        yield terminal.paint(f"  {whole}", "bright_black")
+
+
+def last_results(view: ExecutionView) -> dict[str, Any]:
+    """By name what the steps gave after which nothing came, the last of them; else what came last of all."""
+    done = {name: step for name, step in view.steps.items() if step.status == "completed" and step.data}
+    ran = {name for name, step in view.steps.items() if step.started is not None}
+    order = sorted(done, key=lambda name: done[name].ended or view.started)
+    ends = [name for name in order if ran.isdisjoint(view.arcs.get(name, []))]
+    return {name: essence(done[name].data) for name in (ends[-RESULTS:] or order[-1:])}
 
 
 def _failures(view: ExecutionView, tails: Mapping[str, str], terminal: Terminal) -> Iterator[str]:
@@ -86,10 +105,10 @@ def _failures(view: ExecutionView, tails: Mapping[str, str], terminal: Terminal)
     yield ""
     yield terminal.paint("Failed", "red", bold=True)
     if not failed and view.error is not None:
-        yield f"  {clean(view.error.message)}"
+        yield from terminal.wrap(clean(view.error.message), "  ")
     for name, step in failed:
         message = step.error.message if step.error else ""
-        yield f"  {clean(name)}: {clean(message)}"
+        yield from terminal.wrap(f"{clean(name)}: {clean(message)}", "  ", "  ")
         lines = tails.get(name, "").splitlines()[-TAIL_LINES:]
         if lines:
             yield terminal.paint("    the end of its output:", "bright_black")

@@ -36,6 +36,8 @@ class Row:
     name: str
     kind: str = ""
     attempts: str = ""
+    tries: str = ""
+    """The attempts in words, for a screen without a column for them."""
     elapsed: str = ""
     detail: str = ""
     child: bool = False
@@ -118,17 +120,23 @@ def _collapsed(hidden: list[StepView]) -> Row:
 
 
 def step_row(name: str, step: StepView, now: datetime) -> Row:
+    run = f"run {step.runs}" if step.runs > 1 else ""
     attempts = str(step.attempts) if step.attempts > 1 else ""
-    if step.runs > 1:
-        attempts = f"{attempts or 1} (run {step.runs})"
     return Row(
         status=step.status,
         name=clean(name),
         kind=step.kind,
-        attempts=attempts,
+        attempts=f"{attempts or 1} ({run})" if run else attempts,
+        tries=" · ".join(part for part in (run, _tries(step.attempts, active=step.status in ACTIVE)) if part),
         elapsed=elapsed(step.started, step.ended, now),
         detail=_detail(step),
     )
+
+
+def _tries(attempts: int, *, active: bool) -> str:
+    if attempts <= 1:
+        return ""
+    return f"attempt {attempts}" if active else f"{attempts} attempts"
 
 
 def _detail(step: StepView) -> str:
@@ -177,6 +185,7 @@ def _child(call: CallView, now: datetime) -> Row:
         status=call.status,
         name="" if call.iteration is None else f"[{call.iteration}]",
         attempts=str(call.attempt) if call.attempt > 1 else "",
+        tries=_tries(call.attempt, active=True),
         elapsed=duration((now - call.since).total_seconds()) if call.since else "",
         detail=where(call),
         child=True,

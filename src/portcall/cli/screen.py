@@ -46,7 +46,7 @@ def _cells(row: Row, *, wide: bool) -> list[Text]:
     name = Text("    " if row.child else "  ")
     name.append(f"{MARK.get(row.status, '·')} ", style=style)
     name.append(row.name, style="" if row.status != "pending" else style)
-    attempt = Text(f"attempt {row.attempts} · " if row.attempts else "", style="yellow")
+    attempt = Text(f"{row.tries} · " if row.tries else "", style="yellow")
     loud = row.status in {"failed", "cancelled"}
     attempt.append(row.detail or ("" if row.child else row.status), style=style if loud else "default")
     kind = [Text(row.kind)] if wide else []

@@ -29,17 +29,22 @@ def command(*, execution: str, db: Path | None, server: str | None, token: str |
 
     ID is an id, the start or end of one, or `last`. With --json: the object that `run --json` prints.
     """
-    view, calls = session.run(_read(Target.of(db, server, token), execution, with_calls=not as_json))
+    target = Target.of(db, server, token)
+    view, calls = session.run(_read(target, execution, with_calls=not as_json))
     if as_json:
         click.echo(pretty(report.as_json(view)))
         return 0
     terminal = out()
     report.summary(view, terminal)
+    for line in report.results(view, terminal, target.options):
+        terminal.line(line)
     for line in outcomes(list(calls.values()), terminal):
         terminal.line(line)
-    if view.error is not None:
+    known = {step.error.message for step in view.steps.values() if step.error is not None}
+    if view.error is not None and view.error.message not in known:
         terminal.line()
-        terminal.line(terminal.paint(clean(view.error.message), "red"))
+        for line in terminal.wrap(clean(view.error.message)):
+            terminal.line(terminal.paint(line, "red"))
     return 0
 
 
@@ -76,8 +81,9 @@ def _outcome(call: Call, outcome: Outcome, terminal: Terminal) -> Iterator[str]:
     facts.append(f"evidence {outcome.evidence.level}")
     yield f"  {clean(call.name)}: {' · '.join(facts)}"
     if outcome.message and outcome.state != "succeeded":
-        yield f"      {clean(outcome.message)}"
-    yield from (f"      warning: {clean(warning)}" for warning in outcome.warnings)
+        yield from terminal.wrap(clean(outcome.message), "      ")
+    for warning in outcome.warnings:
+        yield from terminal.wrap(f"warning: {clean(warning)}", "      ", "  ")
     timings = _timings(outcome.timings)
     if timings:
         yield f"      {terminal.paint(timings, 'bright_black')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ STYLE = {
 }
 
 
+PIPE_WIDTH = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Terminal:
     stream: TextIO
@@ -40,8 +44,29 @@ class Terminal:
         plain = os.environ.get("NO_COLOR", "") != "" or os.environ.get("TERM") == "dumb"
         return cls(stream, tty and os.environ.get("TERM") != "dumb", tty and not plain)
 
+    @property
+    def width(self) -> int:
+        """Columns for running text; `COLUMNS` is honoured, and a pipe has as many as a wide window."""
+        return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if self.tty else PIPE_WIDTH
+
     def line(self, text: str = "") -> None:
         click.echo(text, file=self.stream, color=self.color)
+
+    def wrap(self, text: str, indent: str = "", more: str = "") -> list[str]:
+        """The text after `indent`, on a terminal broken between words with `indent` and `more` before the rest."""
+        if not self.tty:
+            return [indent + text]
+        import textwrap
+
+        wrapped = textwrap.wrap(
+            text,
+            self.width,
+            initial_indent=indent,
+            subsequent_indent=indent + more,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        return wrapped or [indent]
 
     def paint(self, text: str, style: str = "", *, bold: bool = False) -> str:
         """The text in a colour, where colours are wanted."""

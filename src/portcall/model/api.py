@@ -46,6 +46,8 @@ class Command(msgspec.Struct, kw_only=True, omit_defaults=True):
     grown: dict[str, str] = {}
     claim: int = 0
     """Fencing token."""
+    stop: bool = False
+    """It is to stop: nothing new may be begun; what was begun before is to be found."""
     traceparent: str = ""
 
 

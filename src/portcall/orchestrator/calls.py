@@ -130,6 +130,7 @@ def _scope(decision: Decision, spot: Spot) -> Scope:
 def _follow(decision: Decision, spot: Spot, rule: Rule, scope: Scope) -> None:
     """Do what a policy rule says."""
     then, frame, name = rule.then, spot.frame, spot.step.name
+    decision.apply_set(then.set, scope)
     match then.do:
         case "retry":
             number = frame.retries.get("policy", 0) + 1
@@ -144,14 +145,12 @@ def _follow(decision: Decision, spot: Spot, rule: Rule, scope: Scope) -> None:
             message = f"a policy rule of step {name!r} failed it"
             _fail(decision, spot, frame.error or Error(kind="policy", message=message, step=name))
             return
-        case "continue" | "break" | "jump":
-            decision.apply_set(then.set, scope)
-    if then.do == "jump":
-        _jump(decision, spot, then)
-    elif then.do == "break":
-        _finish(decision, spot, of_frame(frame), forgiven=True)
-    else:
-        _go_on(decision, spot)
+        case "jump":
+            _jump(decision, spot, then)
+        case "break":
+            _finish(decision, spot, of_frame(frame), forgiven=True)
+        case "continue":
+            _go_on(decision, spot)
 
 
 def _jump(decision: Decision, spot: Spot, then: Then) -> None:

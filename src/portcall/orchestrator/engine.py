@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from portcall import ids
 from portcall.clock import Clock, SystemClock
-from portcall.errors import ConflictError, NotFoundError, PortcallError, TooLargeError, UsageError
+from portcall.errors import ConflictError, NotFoundError, TooLargeError, UsageError
 from portcall.model import event as e
 from portcall.model.api import (
     ClaimRequest,
@@ -35,21 +33,18 @@ from portcall.model.api import (
     Stops,
 )
 from portcall.model.outcome import Handle
-from portcall.observe import metrics
 from portcall.orchestrator.bell import Bell
-from portcall.orchestrator.ingest import CACHED_PLAYBOOKS, Effects, Ingest, number, seconds_until
-from portcall.orchestrator.replay import ReplayReport, replay
+from portcall.orchestrator.ingest import CACHED_PLAYBOOKS, Effects, Ingest, number
+from portcall.orchestrator.replay import Kept, ReplayReport, replay
+from portcall.orchestrator.timers import Timers
 from portcall.orchestrator.view import view
 from portcall.playbook.model import Playbook
 from portcall.store.port import Store, Transaction
 
 T = TypeVar("T")
-log = logging.getLogger("portcall.engine")
 CLAIM_LIMIT = 1_000
 EVENTS_LIMIT = 10_000
 BATCH_LIMIT = 1_000
-TICK_LIMIT = 500
-POSTPONED_SECONDS = 60.0
 """Before a timer or lease is tried again that could not be taken in: it must not keep the others."""
 TICK_SECONDS = 5.0
 """The safety net under the bells, for timers and leases."""
@@ -78,6 +73,7 @@ class Engine:
         self._lease = lease_seconds
         self._clock = clock or SystemClock()
         self._ingest = Ingest(load, self._clock)
+        self._due = Timers(self._ingest, self._clock)
         self._commands = Bell()
         self._stops = Bell()
         self._timers = Bell()
@@ -208,9 +204,12 @@ class Engine:
         """Fold the log and decide again upon it; what differs from what is kept."""
 
         def work(tx: Transaction) -> ReplayReport:
-            kept = self._ingest.state(tx, execution_id)
-            log = self._events(tx, execution_id, 0, kept.seq)
-            return replay(self._ingest.playbook(tx, kept.playbook), log, kept)
+            state = self._ingest.state(tx, execution_id)
+            row = tx.one("get_execution", id=int(execution_id))
+            calls = dict(tx.all("unclosed_calls", execution=int(execution_id)))
+            kept = Kept(state=state, status=row[3], seq=row[6], calls=calls)
+            log = self._events(tx, execution_id, 0, state.seq)
+            return replay(self._ingest.playbook(tx, state.playbook), log, kept)
 
         return await self._store.write(work)
 
@@ -247,10 +246,10 @@ class Engine:
             return []
         rows = tx.all("claimable_commands", now=now, owner=self._owner, limit=limit)
         commands = []
-        for key, token, body in rows:
+        for key, token, body, stop in rows:
             tx.run("claim_command", id=key, worker=request.worker_id, claim=token, lease=now + self._lease)
             command = _command(body)
-            command.claim = token
+            command.claim, command.stop = token, bool(stop)
             commands.append(command)
         return commands
 
@@ -315,14 +314,10 @@ class Engine:
     # -- time -------------------------------------------------------------------------------
 
     async def run_timers(self, stop: asyncio.Event) -> None:
-        """Fire what is due, until `stop`."""
+        """Fire what is due, until `stop`. Raises UnavailableError when the store is away."""
         while not stop.is_set():
             seen = self._timers.rung
-            try:
-                wait = await self.tick()
-            except PortcallError as error:
-                log.warning("timers could not be looked at, and are again in a while: %s", error.message)
-                wait = TICK_SECONDS
+            wait = await self.tick()
             ring = asyncio.ensure_future(self._timers.wait(seen, min(wait, TICK_SECONDS)))
             stopping = asyncio.ensure_future(stop.wait())
             await asyncio.wait({ring, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -334,62 +329,10 @@ class Engine:
     async def tick(self) -> float:
         """Fire what is due now; seconds until the next is."""
         effects = Effects()
-
-        def work(tx: Transaction) -> float | None:
-            now = self._clock.now()
-            again = now.timestamp() + POSTPONED_SECONDS
-            for row in tx.all("due_timers", now=now.timestamp(), limit=TICK_LIMIT):
-                call, kind, execution = row
-                if not self._ingest.attempt(tx, str(execution), partial(self._fire, tx, row, now, effects)):
-                    tx.run("put_timer", call_id=call, kind=kind, execution=execution, due_at=again)
-            for row in tx.all("expired_commands", now=now.timestamp(), limit=TICK_LIMIT):
-                call, execution, worker, claim = row
-                if not self._ingest.attempt(tx, str(execution), partial(self._expire, tx, [row], effects)):
-                    tx.run("extend_lease", call_id=call, claim=claim, worker=worker, lease=again)
-            due = [
-                tx.one("next_timer")[0],
-                tx.one("next_command_due", now=now.timestamp())[0],
-                tx.one("next_lease_end")[0],
-            ]
-            return seconds_until(min((d for d in due if d is not None), default=None), now)
-
-        wait = await self._store.write(work)
+        wait = await self._store.write(lambda tx: self._due.tick(tx, effects))
         self._tell(effects)
         self._commands.ring()
         return TICK_SECONDS if wait is None else wait + 0.001
-
-    def _fire(self, tx: Transaction, row: tuple[str, str, int], now: datetime, effects: Effects) -> None:
-        call, kind, execution = row[0], row[1], str(row[2])
-        tx.run("drop_timer", call_id=call, kind=kind)
-        if call not in self._ingest.state(tx, execution).calls:
-            return
-        fact: e.External
-        if kind == "overdue":
-            overdue = ids.event_id(call, "call.overdue")
-            fact = e.CallOverdue(execution_id=execution, at=now, event_id=overdue, call_id=call)
-        else:
-            fact = e.CallDone(
-                execution_id=execution,
-                at=now,
-                event_id=ids.event_id(call, "call.done"),
-                call_id=call,
-                status="success",
-                data={"resumed_at": now.isoformat()},
-            )
-        self._ingest.take(tx, fact, effects)
-
-    def _expire(self, tx: Transaction, rows: Iterable[Any], effects: Effects) -> None:
-        for call, execution, worker, claim in rows:
-            expired = e.CommandExpired(
-                execution_id=str(execution),
-                at=self._clock.now(),
-                event_id=ids.event_id(call, f"command.expired/{claim}"),
-                call_id=call,
-                worker_id=worker,
-                claim=claim,
-            )
-            self._ingest.take(tx, expired, effects)
-            metrics.count("leases_expired")
 
     # -- the embedded mode ------------------------------------------------------------------
 
@@ -405,7 +348,8 @@ class Engine:
                 raise ConflictError(f"execution {execution_id} was just taken over by another process")
             rows = tx.all("claimed_of_execution", execution=int(execution_id))
             tx.run("own_execution", id=int(execution_id), owner=self._owner)
-            self._expire(tx, rows, effects)
+            for row in rows:
+                self._due.expire(tx, row, effects)
 
         await self._store.write(work)
         self._tell(effects)

@@ -120,8 +120,9 @@ class Ingest:
         try:
             with tx.savepoint():
                 work()
-        except (PortcallError, *DEFECTS):
-            log.exception("a due fact cannot be taken in", extra={"execution_id": execution_id})
+        except (PortcallError, *DEFECTS) as error:
+            defect = None if isinstance(error, PortcallError) else error
+            log.log(logging.ERROR, "execution %s cannot go on: %s", execution_id, error, exc_info=defect)
             self._states.pop(execution_id, None)
             return False
         return True

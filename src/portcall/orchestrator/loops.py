@@ -27,7 +27,7 @@ def begin(decision: Decision, step: Step, run: StepRun) -> None:
         _refuse(decision, step, run, f"`loop.in` of step {step.name!r}: {error.message}")
         return
     if not isinstance(items, list):
-        found = "nothing" if items is None else f"a {type(items).__name__}"
+        found = "nothing" if items is None else _WORDS.get(type(items), "something else")
         _refuse(decision, step, run, f"`loop.in` of step {step.name!r} must give a list, and gave {found}")
         return
     decision.emit(e.LoopStarted(**decision.common(), step=step.name, run=run.run, items=items))

@@ -52,7 +52,7 @@ class Projection:
                 case e.CallStopRequested():
                     self._stop(event)
                 case e.CommandDeferred():
-                    self.timers += 1
+                    self._deferred(event)
                 case e.CallOverdue():
                     self._tx.run("mark_overdue", call_id=event.call_id)
                     self._tx.run("drop_timer", call_id=event.call_id, kind="overdue")
@@ -131,6 +131,13 @@ class Projection:
 
     def _timer(self, call_id: str, kind: str, due: datetime) -> None:
         self._tx.run("put_timer", call_id=call_id, kind=kind, execution=self._execution, due_at=due.timestamp())
+        self.timers += 1
+
+    def _deferred(self, event: e.CommandDeferred) -> None:
+        call = self._state.calls.get(event.call_id)
+        if call is not None and call.stop is not None and call.kind != "container":
+            self._tx.run("drop_command", call_id=event.call_id)
+            self._follow_cancelled(event.call_id, "it was cancelled before it began")
         self.timers += 1
 
     def _expired(self, event: e.CommandExpired) -> None:

@@ -1,6 +1,7 @@
-"""Proof that the log is the truth: decide again upon the facts from outside, and compare.
+"""Proof that the log is the truth: fold it, decide again upon the facts from outside, and compare.
 
-The decided facts must come out the same, one for one, and the state must be the one that is kept.
+The decided facts must come out the same, one for one, and the rows that the store keeps beside the
+log (the execution's status, its open calls) must be those that the folded state has.
 """
 
 from __future__ import annotations
@@ -21,16 +22,45 @@ class ReplayReport(msgspec.Struct, kw_only=True):
     differences: list[str]
 
 
-def replay(playbook: Playbook, log: list[e.Event], kept: ExecutionState) -> ReplayReport:
-    """`log` is the whole log, in order; `kept` the state the store and its cache stand for."""
+class Kept(msgspec.Struct, kw_only=True):
+    """What is kept beside the log: by the cache, and in rows."""
+
+    state: ExecutionState
+    status: str
+    seq: int
+    calls: dict[str, str]
+    """Calls that are not closed, as `issued` or `parked`."""
+
+
+def replay(playbook: Playbook, log: list[e.Event], kept: Kept) -> ReplayReport:
+    """`log` is the whole log, in order."""
     differences: list[str] = []
     folded: ExecutionState | None = None
     for event in log:
         folded = fold(folded, e.decode(e.encode(event)))
-    if folded != msgspec.structs.replace(kept, untouched=None):
+    if folded is None:
+        return ReplayReport(events=0, same=False, differences=["the log is empty"])
+    if folded != msgspec.structs.replace(kept.state, untouched=None):
         differences.append("folding the log does not give the state that is kept")
+    differences += _rows(folded, kept)
     differences += _decide_again(playbook, log)
     return ReplayReport(events=len(log), same=not differences, differences=differences[:SHOWN])
+
+
+def _rows(folded: ExecutionState, kept: Kept) -> list[str]:
+    found = []
+    if (folded.status, folded.seq) != (kept.status, kept.seq):
+        found.append(
+            f"the log gives {folded.status} after {folded.seq} facts; the row of the execution says "
+            f"{kept.status} after {kept.seq}"
+        )
+    calls = {call.call_id: "parked" if call.handle else "issued" for call in folded.calls.values()}
+    return found + [
+        f"call {call_id} is {calls.get(call_id, 'closed')} by the log, and "
+        f"{kept.calls.get(call_id, 'closed')} by its row"
+        for call_id in sorted(calls.keys() | kept.calls.keys())
+        if calls.get(call_id) != kept.calls.get(call_id)
+    ]
 
 
 def _decide_again(playbook: Playbook, log: list[e.Event]) -> list[str]:

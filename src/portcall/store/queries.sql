@@ -84,12 +84,15 @@ FROM call c JOIN execution e ON e.id = c.execution_id
 WHERE c.stop_seq > :after AND c.status <> 'closed' AND c.runtime = :runtime AND e.owner = :owner
 ORDER BY c.stop_seq LIMIT 1000
 
+-- unclosed_calls
+SELECT call_id, status FROM call WHERE execution_id = :execution AND status <> 'closed'
+
 -- put_command
 INSERT INTO command (call_id, execution_id, not_before, claim, body)
 VALUES (:call_id, :execution, :not_before, 0, :body)
 
 -- claimable_commands
-SELECT c.id, c.claim + 1, c.body FROM command c
+SELECT c.id, c.claim + 1, c.body, c.stop FROM command c
 WHERE c.worker_id IS NULL AND c.not_before <= :now
   AND EXISTS (SELECT 1 FROM execution e WHERE e.id = c.execution_id AND e.owner = :owner)
 ORDER BY c.id LIMIT :limit

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from portcall.errors import PortcallError, UnavailableError, UsageError
+from portcall.errors import ConflictError, PortcallError, UnavailableError, UsageError
 from portcall.store.queries import QUERIES
 
 T = TypeVar("T")
@@ -56,6 +56,9 @@ class Transaction:
         self._execute("SAVEPOINT part")
         try:
             yield
+        except sqlite3.IntegrityError as error:
+            self._execute("ROLLBACK TO part")
+            raise ConflictError("it has the id of something else that is kept already") from error
         except Exception:
             self._execute("ROLLBACK TO part")
             raise

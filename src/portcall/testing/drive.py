@@ -18,7 +18,7 @@ from portcall.model.ending import done_by
 from portcall.model.outcome import Evidence, Handle, State, outcome
 from portcall.model.state import ExecutionState, fold
 from portcall.orchestrator.decide import decide
-from portcall.orchestrator.replay import ReplayReport, replay
+from portcall.orchestrator.replay import Kept, ReplayReport, replay
 from portcall.playbook.model import Playbook
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,7 +150,10 @@ class Drive:
         return state
 
     def replayed(self) -> ReplayReport:
-        return replay(self.playbook, self.log, self.known)
+        state = self.known
+        calls = {call.call_id: "parked" if call.handle else "issued" for call in state.calls.values()}
+        kept = Kept(state=state, status=state.status, seq=state.seq, calls=calls)
+        return replay(self.playbook, self.log, kept)
 
     def _done(self, command: Command, **fields: Any) -> e.CallDone:
         return e.CallDone(

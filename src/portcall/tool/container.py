@@ -10,7 +10,7 @@ from portcall.clock import Clock, SystemClock
 from portcall.errors import RejectedError, ToolError, UnavailableError
 from portcall.model.outcome import Evidence, Handle, State, Timings, data_of, outcome
 from portcall.quantity import parse_cpu, parse_memory
-from portcall.runtime.port import JobSpec, StagedFile
+from portcall.runtime.port import JobSpec, Runtime, StagedFile
 from portcall.tool.container_config import ContainerConfig, EnvVar, ValueFrom
 from portcall.tool.credential import named
 from portcall.tool.port import Call, Deferred, Done, Parked, Result, Services
@@ -40,6 +40,8 @@ class Container:
             spec = job_spec(call, config, services, runtime.name)
             if not await services.still_mine():
                 return Deferred("The lease of this call has ended; nothing was created.", 0.0)
+            if services.cancelled.is_set():
+                return await self._begun(call, name, runtime)
             handle = await runtime.dispatch(spec)
         except UnavailableError as error:
             seconds = error.retry_after
@@ -47,6 +49,15 @@ class Container:
         except RejectedError as error:
             return self._refused(call, error, Handle(runtime=runtime.name, name=name))
         return Parked(handle=handle, timeout_seconds=config.timeout_seconds)
+
+    async def _begun(self, call: Call, name: str, runtime: Runtime) -> Result:
+        """The call is to stop: the Job that an earlier dispatch has made, or the end of the call."""
+        found = await runtime.get(name)
+        if found is None or found.call_id != call.call_id:
+            raise ToolError(
+                f"The container of step {call.step} was cancelled before it began.", kind="cancelled"
+            )
+        return Parked(handle=found.handle)
 
     def _refused(self, call: Call, error: RejectedError, job: Handle) -> Done:
         """The runtime's answer is the outcome: nothing was started, and nothing will come of waiting."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from portcall.errors import ToolError
+from portcall.errors import NotFoundError, ToolError
 from portcall.tool.port import Services
 
 
@@ -41,6 +41,8 @@ def named(alias: str, services: Services) -> Mapping[str, Any]:
         )
     try:
         found = services.credential(alias)
+    except NotFoundError as error:
+        raise ToolError(error.message, kind="auth") from error
     except LookupError as error:
         raise ToolError(
             f"There is no credential {alias}; give it with --credential {alias}=FILE.", kind="auth"

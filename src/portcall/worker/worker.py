@@ -204,6 +204,8 @@ class Worker:
         if before is not None:
             before.end("lost")
         held = self._leases.grant(command, sent)
+        if command.stop:
+            held.cancelled.set()
         self._running.add(held)
         held.task = asyncio.create_task(self._run(held, before))
 
@@ -289,8 +291,10 @@ class Worker:
 
     def _ask_to_stop(self, held: Held) -> None:
         if held in self._running and held.ended is None:
-            held.ended = "stop"
             held.cancelled.set()
+            if held.command.kind == "container":
+                return  # only its dispatch can tell whether there is a Job, and that ends before the lease
+            held.ended = "stop"
             task = asyncio.create_task(self._stop_after_grace(held))
             self._stops.add(task)
             task.add_done_callback(self._stops.discard)

@@ -429,6 +429,19 @@ def test_a_registered_playbook_starts_by_its_path(on: On) -> None:
     on(work)
 
 
+def test_replay_finds_rows_that_are_not_what_the_log_says(on: On) -> None:
+    async def work(bench: Bench) -> None:
+        execution = await bench.engine.start(StartRequest(playbook=CONTAINER))
+        (command,) = await bench.claim()
+        await bench.report(bench.parked(command))
+        assert (await bench.engine.replay(execution)).same
+        await bench.engine._store.write(lambda tx: tx.run("close_call", call_id=command.call_id))
+        report = await bench.engine.replay(execution)
+        assert report.differences == [f"call {command.call_id} is parked by the log, and closed by its row"]
+
+    on(work)
+
+
 def test_known_calls_tells_open_closed_and_unknown(on: On) -> None:
     async def work(bench: Bench) -> None:
         await bench.engine.start(StartRequest(playbook=TWO))
