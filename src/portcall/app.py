@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ async def run_server(settings: Settings) -> None:
     stop = _stop_on_signals()
     timers = asyncio.create_task(_keep_timers(engine, stop))
     try:
-        application = create_app(engine, settings, ready=engine.ready)
+        application = create_app(engine, settings, ready=engine.ready, measure=engine.measure)
         await serve(
             application,
             settings.host,
@@ -182,6 +183,41 @@ def _runtime_of(settings: Settings) -> Runtime:
     return make_runtime(settings.runtime, root.absolute())
 
 
+@asynccontextmanager
+async def _watched(
+    settings: Settings, name: str, client: Client, ready: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[None]:
+    """Probes and metrics of a process that serves nothing else, when a port is given for them."""
+    if settings.metrics_port is None:
+        yield
+        return
+    from portcall.observe import metrics
+    from portcall.server.app import PROBES, create_app
+    from portcall.server.serve import serve
+
+    metrics.enable()
+    ended, listening = asyncio.Event(), asyncio.Event()
+
+    def on_listening(url: str) -> None:
+        _say(f"portcall {name}: metrics on {url}/metrics")
+        listening.set()
+
+    application = create_app(client, settings, ready=ready, endpoints=PROBES)
+    serving = asyncio.create_task(
+        serve(application, settings.metrics_host, settings.metrics_port, ended, on_listening=on_listening)
+    )
+    up = asyncio.create_task(listening.wait())
+    try:
+        await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()  # why it does not listen
+        yield
+    finally:
+        up.cancel()
+        ended.set()
+        await asyncio.wait({serving})
+
+
 async def run_worker(settings: Settings) -> None:
     """Claim and run commands until a signal, then drain."""
     client, runtime = _client(settings), _runtime_of(settings)
@@ -197,7 +233,8 @@ async def run_worker(settings: Settings) -> None:
     )
     _say(f"portcall worker: {worker_id}, {settings.slots} slots, server {settings.server}")
     try:
-        await worker.run(_stop_on_signals())
+        async with _watched(settings, "worker", client, worker.ready):
+            await worker.run(_stop_on_signals())
     finally:
         await runtime.close()
         await client.close()
@@ -215,7 +252,8 @@ async def run_watcher(settings: Settings) -> None:
     )
     _say(f"portcall container-watcher: runtime {settings.runtime}, server {settings.server}")
     try:
-        await watcher.run(_stop_on_signals())
+        async with _watched(settings, "container-watcher", client, watcher.ready):
+            await watcher.run(_stop_on_signals())
     finally:
         await runtime.close()
         await client.close()

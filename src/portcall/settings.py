@@ -166,6 +166,14 @@ class Settings:
     max_requests: int = _setting(
         1000, _whole(1, 100_000), "Requests that the server works on at once; more are told to come again."
     )
+    metrics_port: int | None = _setting(
+        None,
+        _whole(0, 65535),
+        "Port on which a worker or watcher answers probes and shows its metrics; none if not given.",
+    )
+    metrics_host: str = _setting(
+        "127.0.0.1", _text, "Address of that port; beyond loopback it needs the token, as the server does."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", _one_of("debug", "info", "warning", "error"), "The least severe log records to show."
     )

@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,15 +27,14 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     """`/echo` tells the request, `/status/<code>` answers with it, `/flaky/<key>?bad=2` fails so often,
-    `/pages?page=1` are three pages, `/text`, `/silent` (never answers), `/moved` (to `/echo`)."""
+    `/pages?page=1` are three pages, `/text`, `/silent` (never answers), `/moved` (to `/echo`).
+    """
 
     server: Server
 
     def handle(self) -> None:
-        try:
+        with suppress(ConnectionError):  # a client that has given up
             super().handle()
-        except ConnectionError:
-            pass  # a client that has given up
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

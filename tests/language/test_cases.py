@@ -50,6 +50,8 @@ from .server import Server, serving
 CASES = Path(__file__).parent / "cases"
 EXIT_CODES = {"completed": 0, "failed": 1, "cancelled": 1}
 SECONDS = 60
+TOLD = {"status", "data", "attempts", "outcome"}
+"""What `run --json` tells of a step."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def test_case(case: Case, server: Server, tmp_path: Path, caplog: pytest.LogCapt
 @pytest.mark.parametrize("case", [case for case in CASE if case.expect.get("cli")], ids=lambda case: case.name)
 def test_by_command_line(case: Case, server: Server, tmp_path: Path) -> None:
     file, given = tmp_path / "case.yaml", tmp_path / "given.json"
-    file.write_text(case.text)
+    file.write_text(case.text.partition("\nx-expect:")[0])
     given.write_text(json.dumps(case.workload(server, tmp_path)))
     credentials = [
         f"--credential={name}={json.dumps(v)}" for name, v in case.expect.get("credentials", {}).items()
@@ -127,9 +129,8 @@ def test_by_command_line(case: Case, server: Server, tmp_path: Path) -> None:
     code = case.expect.get("exit_code", EXIT_CODES[case.expect.get("status", "completed")])
     assert ended.returncode == code, ended.stderr
     found = json.loads(ended.stdout)
-    for name, wanted in case.expect.get("steps", {}).items():
-        wanted = {"status": "skipped"} if wanted is None else wanted
-        told = {key: value for key, value in wanted.items() if key in {"status", "data", "attempts", "outcome"}}
+    for name, wanted in wanted_steps(case.expect):
+        told = {key: value for key, value in wanted.items() if key in TOLD}
         differences = list(compare(told, found["steps"][name], name))
         assert not differences, "\n".join(differences)
     for text in case.expect.get("nowhere", []):
@@ -152,12 +153,25 @@ async def run(case: Case, server: Server, folder: Path) -> tuple[ExecutionView, 
         )
 
 
+def wanted_steps(expect: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, wanted in expect.get("steps", {}).items():
+        yield name, {"status": "skipped"} if wanted is None else wanted
+
+
+def log_of(event: e.Event) -> str:
+    match event:
+        case e.CallLog(log_tail=text) | e.CallDone(log_tail=str(text)):
+            return text
+        case e.CallDone(outcome=outcome) if outcome is not None:
+            return outcome.log_tail or ""
+    return ""
+
+
 def judge(expect: dict[str, Any], view: ExecutionView, events: list[e.Event]) -> None:
     found = msgspec.to_builtins(view)
     differences = list(compare(expect.get("status", "completed"), view.status, "status"))
     differences += compare(expect.get("error", {}), found.get("error", {}), "error")
-    for name, wanted in expect.get("steps", {}).items():
-        wanted = {"status": "skipped"} if wanted is None else wanted
+    for name, wanted in wanted_steps(expect):
         differences += compare(wanted, {"data": None, **found["steps"][name]}, name)
     if "order" in expect:
         entered = [event.step for event in events if isinstance(event, e.StepEntered)]
@@ -167,16 +181,12 @@ def judge(expect: dict[str, Any], view: ExecutionView, events: list[e.Event]) ->
         differences += compare(count, sum(call.step == name for call in issued), f"calls of {name}")
     for name, parts in expect.get("log", {}).items():
         calls = {call.call_id for call in issued if call.step == name}
-        log = "".join(
-            event.log_tail or (event.outcome.log_tail if isinstance(event, e.CallDone) and event.outcome else "") or ""
-            for event in events
-            if isinstance(event, e.CallDone | e.CallLog) and event.call_id in calls
-        )
+        log = "".join(log_of(event) for event in events if getattr(event, "call_id", "") in calls)
         differences += [f"log of {name}: no {part!r} in {log!r}" for part in parts if part not in log]
     assert not differences, "\n".join([*differences, f"error: {view.error}"])
 
 
-def compare(wanted: Any, found: Any, where: str) -> Iterator[str]:
+def compare(wanted: Any, found: Any, where: str) -> Iterator[str]:  # noqa: C901 - one arm for each type
     """Each difference, as a line."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key, value in wanted.items():

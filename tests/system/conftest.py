@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from portcall.client.http import HttpClient
 from portcall.model import event as e
 from portcall.process import ProcessId
 
-GUARD_SECONDS = 60.0
+GUARD_SECONDS = 20.0
 """After which a test that waits for what never comes is failed."""
 HERE = Path(__file__).parent
 TOKEN = "a-token-for-these-processes"  # noqa: S105 - it guards nothing
@@ -92,6 +94,7 @@ class Process:
             raise AssertionError(self.text("it did not end")) from None
 
     def output(self) -> str:
+        self.ended()
         assert self.popen.stdout is not None
         return self.popen.stdout.read()
 
@@ -109,6 +112,29 @@ class Process:
         for stream in (self.popen.stdout, self.popen.stderr):
             assert stream is not None
             stream.close()
+
+
+def playbook(*steps: dict[str, Any]) -> str:
+    described = {"apiVersion": "noetl.io/v2", "kind": "Playbook", "workflow": list(steps)}
+    return json.dumps(described | {"metadata": {"name": "system", "path": "test/system"}})
+
+
+def process_of(job: Path, which: str) -> ProcessId:
+    """The `supervisor` or the `container` of a job."""
+    return ProcessId.parse(json.loads((job / "start.json").read_bytes())[which])
+
+
+def gone(process: ProcessId) -> None:
+    """Wait until a process that is not our child has ended."""
+    descriptor = process.open()
+    if descriptor is not None:
+        ended, _, _ = select.select([descriptor], [], [], GUARD_SECONDS)
+        os.close(descriptor)
+        assert ended, f"{process} did not end"
+
+
+def kinds(log: list[e.Event]) -> list[str]:
+    return [e.type_of(event) for event in log]
 
 
 class Site:
@@ -178,9 +204,9 @@ class Site:
         path.write_text(text, encoding="utf-8")
         return str(path)
 
-    def exec(self, text: str, *arguments: str) -> str:
-        """Register the playbook and start it; the execution's id."""
-        self.cli("register", self.file(text))
+    def exec(self, *steps: dict[str, Any], arguments: tuple[str, ...] = ()) -> str:
+        """Register a playbook of these steps and start it; the execution's id."""
+        self.cli("register", self.file(playbook(*steps)))
         return str(
             json.loads(self.cli("exec", "test/system", "--no-wait", "--json", *arguments))["execution_id"]
         )
@@ -237,19 +263,38 @@ class Site:
         """One for each container that has begun."""
         return self.ran.read_text().splitlines() if self.ran.exists() else []
 
-    def gate(self, name: str = "gate") -> Path:
-        """A pipe at which a container waits until somebody writes to it."""
-        path = self.folder / name
-        os.mkfifo(path)
-        return path
+    def container(self, script: str = "true", step: str = "start", **fields: Any) -> dict[str, Any]:
+        """A step whose container writes its call's id into `ran` when it begins."""
+        command = ["sh", "-c", f"echo $PORTCALL_CALL_ID >> {self.ran}; {script}"]
+        return {"step": step, "tool": {"kind": "container", "result": "none", "command": command, **fields}}
+
+    @property
+    def passing(self) -> str:
+        """A script that waits at the closed gate."""
+        return f"flock -s {self.folder}/gate true"
+
+    @contextmanager
+    def closed_gate(self) -> Iterator[Callable[[], None]]:
+        """Keep containers waiting, until what this gives is called."""
+        gate = os.open(self.folder / "gate", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        try:
+            yield lambda: fcntl.flock(gate, fcntl.LOCK_UN)
+        finally:
+            os.close(gate)
+
+    def job(self) -> Path:
+        """The folder of the one job that is not set aside."""
+        (found,) = self.jobs()
+        return found
+
+    process_of = staticmethod(process_of)
+    gone = staticmethod(gone)
+    kinds = staticmethod(kinds)
 
     def jobs(self) -> list[Path]:
         """The folders of the jobs that are not set aside."""
         return sorted(self.runtime.glob("pc-*"))
-
-
-def kinds(log: list[e.Event]) -> list[str]:
-    return [e.type_of(event) for event in log]
 
 
 @pytest.fixture

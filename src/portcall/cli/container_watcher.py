@@ -15,8 +15,10 @@ from portcall.cli import serving
     "runtime",
     "runtime_root",
     "comparison_seconds",
+    "lost_confirm_seconds",
     "lease_seconds",
     "retention_seconds",
+    *serving.METRICS,
     *serving.LOGGING,
 )
 def command(**given: Any) -> int:

@@ -51,6 +51,8 @@ async def _start(options: EngineOptions, request: StartRequest) -> str:
 def _arguments(options: EngineOptions, execution_id: str) -> list[str]:
     arguments = ["resume", execution_id, "--db", str(options.target.db.absolute())]
     arguments += ["--slots", str(options.slots), "--runtime", options.runtime]
+    if options.log_level is not None:
+        arguments += ["--log-level", options.log_level, "--log-format", options.log_format]
     return arguments + (["--catalog", str(options.catalog.absolute())] if options.catalog else [])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -29,6 +29,8 @@ class EngineOptions:
     catalog: Path | None = None
     quiet: bool = False
     as_json: bool = False
+    log_level: str | None = None
+    log_format: Literal["console", "json"] = "console"
 
     @property
     def target(self) -> Target:
@@ -40,6 +42,10 @@ class EngineOptions:
         return credentials(self.credentials, os.environ)
 
     def engine(self) -> embedded.EngineContext:
+        if self.log_level is not None:
+            from portcall.observe import logging
+
+            logging.configure(self.log_level, self.log_format)
         return embedded.engine(
             self.target.db,
             runtime=self.runtime,
@@ -74,8 +80,7 @@ def ended(views: list[ExecutionView], *, as_json: bool) -> int:
 
 def interrupted(ids: list[str], target: Target) -> int:
     """Says how to go on; the exit code."""
-    for each in ids or [""]:
-        how = f"; go on with: {report.command('resume', each, target.options)}" if each else ""
-        more = " (its containers go on meanwhile)" if each else ""
-        click.echo(f"portcall: interrupted{how}{more}", err=True)
+    click.echo(f"portcall: interrupted{'; containers go on. Resume with:' if ids else ''}", err=True)
+    for each in ids:
+        click.echo(f"  {report.command('resume', each, target.options)}", err=True)
     return INTERRUPTED

@@ -64,8 +64,15 @@ def prepare(db: Path) -> Path:
     path = db.absolute()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{error.filename} is a file, not a folder; name another database with --db."
+        ) from error
     except OSError as error:
-        raise UsageError(f"The folder {path.parent} cannot be made: {error.strerror or error}.") from error
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsageError(
+            f"The folder {path.parent} cannot be made: {reason}; name another database with --db."
+        ) from error
     return path
 
 

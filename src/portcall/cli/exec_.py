@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,7 @@ def command(**given: Any) -> int:
         path=chosen.path,
         workload=workload(chosen.assignments, chosen.input_file),
         execution_id=new_execution_id(),
+        traceparent=os.environ.get("TRACEPARENT", ""),
     )
     try:
         view = session.run(_exec(target, request, chosen))

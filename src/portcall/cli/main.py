@@ -28,7 +28,8 @@ UNREAD = 141
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: portcall run FILE",
+    epilog="\b\nStart with:\n  portcall run FILE        and look at it again with: portcall show last\n"
+    "  portcall COMMAND --help  has every option, and an example",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. [PORTCALL_DEBUG]")
 @click.version_option(__version__, prog_name="portcall", message="%(prog)s %(version)s")
@@ -66,6 +67,8 @@ def run(args: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one for ea
         return INTERRUPTED
     except (BrokenPipeError, UnreadError):
         return _pipe_closed()
+    except OSError as error:
+        return _failed(error, f"portcall: could not go on: {_reason(error)}", PortcallError.exit_code)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except Exception as error:  # noqa: BLE001 - no traceback may reach a user
@@ -92,6 +95,12 @@ def _failed(error: Exception, text: str, code: int) -> int:
 
         click.echo("".join(traceback.format_exception(error)), err=True)
     return code
+
+
+def _reason(error: OSError) -> str:
+    """`no space left on device: x.txt`."""
+    reason = (error.strerror or _first_line(error)).lower()
+    return f"{reason}: {error.filename}" if error.filename else reason
 
 
 def _first_line(error: Exception) -> str:

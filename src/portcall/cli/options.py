@@ -11,6 +11,12 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Count(click.IntRange):
+    """A whole number within bounds, and said so."""
+
+    name = "whole number"
+
+
 def db(function: F) -> F:
     return click.option(
         "--db",
@@ -56,17 +62,34 @@ def engine(function: F) -> F:
     """How executions are driven in this process."""
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Show nothing while it runs."),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            envvar="PORTCALL_LOG_LEVEL",
+            help="Write log records of this severity and above to stderr; none if not given. [PORTCALL_LOG_LEVEL]",
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice(["console", "json"]),
+            envvar="PORTCALL_LOG_FORMAT",
+            default="console",
+            help="Log records for people, or one JSON object a line. [PORTCALL_LOG_FORMAT]",
+        ),
         as_json,
         db,
         click.option(
-            "--slots", type=click.IntRange(1, 10_000), default=4, show_default=True, help="Worker slots."
+            "--slots",
+            type=Count(1, 10_000),
+            default=4,
+            show_default=True,
+            help="Commands that run at once; containers in flight take none.",
         ),
         click.option(
             "--runtime",
             type=click.Choice(["process", "docker", "kubernetes"]),
             default="process",
             show_default=True,
-            help="Where containers run.",
+            help="Where containers run; this version has only process.",
         ),
         click.option(
             "--credential",

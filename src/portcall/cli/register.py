@@ -16,7 +16,7 @@ def command(*, file: str, server: str | None, token: str | None) -> int:
     """Register the playbook FILE (`-`: stdin) under its metadata.path."""
     text = read_text(file, "Playbook")
     target = Target.at_server(server, token)
-    with problems.shown(text):
+    with problems.shown(text, "registered"):
         path = session.run(_register(target, text, "<stdin>" if file == "-" else file))
     click.echo(f"Registered {path}; start it with: portcall exec {path}")
     return 0

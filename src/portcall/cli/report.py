@@ -21,6 +21,8 @@ from portcall.model.api import ExecutionView, StepView
 TAIL_LINES = 20
 RESULTS = 3
 RESULT_LINES = 24
+ROWS = 40
+"""Steps in the table at the end of a run; `portcall show` has them all."""
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -53,7 +55,7 @@ async def report(client: Client, view: ExecutionView, terminal: Terminal, target
     tails: Mapping[str, str] = {}
     if view.status == "failed":
         tails = log_tails(calls_of(await all_events(client, view.execution_id)))
-    summary(view, terminal)
+    summary(view, terminal, ROWS)
     for line in results(view, terminal, target):
         terminal.line(line)
     for line in _failures(view, tails, terminal):
@@ -62,13 +64,13 @@ async def report(client: Client, view: ExecutionView, terminal: Terminal, target
         terminal.line(line)
 
 
-def summary(view: ExecutionView, terminal: Terminal) -> None:
-    """The header and the table of the steps."""
+def summary(view: ExecutionView, terminal: Terminal, budget: int | None = None) -> None:
+    """The header and the table of the steps, of at most `budget` lines."""
     now = datetime.now(UTC)
     mark = terminal.paint(MARK[view.status], STYLE[view.status])
     terminal.line(f"{mark} {terminal.paint(header(view, now), bold=True)}")
     terminal.line()
-    terminal.steps(rows(view, now))
+    terminal.steps(rows(view, now, budget))
 
 
 def results(view: ExecutionView, terminal: Terminal, target: list[str]) -> Iterator[str]:
@@ -124,10 +126,11 @@ def _next(view: ExecutionView, terminal: Terminal, target: list[str]) -> Iterato
         tries.append(("replay", "fold the log again and compare"))
     yield ""
     yield terminal.paint("Next", bold=True)
-    width = max(len(command(name, view.execution_id, target)) for name, _ in tries)
-    for name, what in tries:
-        text = command(name, view.execution_id, target)
-        yield f"  {text.ljust(width)}  {terminal.paint('# ' + what, 'bright_black')}"
+    texts = {command(name, view.execution_id, target): f"# {what}" for name, what in tries}
+    width = max(map(len, texts))
+    fits = width + max(map(len, texts.values())) + 4 <= terminal.width
+    for text, what in texts.items():
+        yield f"  {text.ljust(width)}  {terminal.paint(what, 'bright_black')}" if fits else f"  {text}"
 
 
 def command(name: str, execution_id: str, target: list[str]) -> str:

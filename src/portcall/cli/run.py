@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from portcall.cli import embedded, options, problems, session
 from portcall.cli.driving import EngineOptions, drive, ended, interrupted
 from portcall.cli.inputs import read_text, workload
+from portcall.errors import UsageError
 from portcall.ids import new_execution_id
 from portcall.model.api import ExecutionView, StartRequest
 
@@ -36,11 +38,14 @@ def command(**given: Any) -> int:
     run = RunOptions(**given)
     embedded.require_runtime(run.runtime)
     text = read_text(run.file, "Playbook")
+    if not text.strip():
+        raise UsageError(f"Playbook {run.file} is empty.")
     request = StartRequest(
         playbook=text,
         file="<stdin>" if run.file == "-" else run.file,
         workload=workload(run.assignments, run.input_file),
         execution_id=new_execution_id(),
+        traceparent=os.environ.get("TRACEPARENT", ""),
     )
     with problems.shown(text):
         if run.detach:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +16,16 @@ from portcall.model.api import ExecutionView
 NARROW = 80
 """Below this width the column with the kind of tool goes."""
 HEADER_LINES = 3
+FREE_LINES = 2
+"""Below the table: the empty line on which the cursor and a typed ^C stand, and one for rich to end on."""
+
+
+class Steady(Console):
+    """Never hides the cursor: a process that is killed leaves the terminal as it was."""
+
+    def show_cursor(self, show: bool = True) -> bool:  # noqa: FBT001, FBT002 - rich's signature
+        del show
+        return False
 
 
 def screen(view: ExecutionView, now: datetime, width: int, height: int, slots: tuple[int, int] | None) -> Group:
@@ -23,8 +33,8 @@ def screen(view: ExecutionView, now: datetime, width: int, height: int, slots: t
     first = Text(f"{MARK[view.status]} ", style=STYLE[view.status], no_wrap=True, overflow="ellipsis")
     first.append(header(view, now), style="bold default")
     second = Text(f"  {capacity(view, slots)}", no_wrap=True, overflow="ellipsis")
-    # One line stays free for the cursor: a screen of full height would scroll.
-    return Group(first, second, Text(""), steps(rows(view, now, max(height - HEADER_LINES - 1, 3)), width))
+    budget = max(height - HEADER_LINES - FREE_LINES, 2)
+    return Group(first, second, Text(""), steps(rows(view, now, budget), width), Text(""))
 
 
 def steps(table_rows: Sequence[Row], width: int) -> Table:
@@ -61,6 +71,8 @@ def table(columns: Sequence[str], table_rows: Sequence[Sequence[str]]) -> Table:
             Text(column.lstrip(">")),
             justify="right" if column.startswith(">") else "left",
             overflow="fold",
+            # An id or a number in two parts is no use to anybody.
+            no_wrap=column != "PLAYBOOK",
         )
     for cells in table_rows:
         drawn.add_row(*[Text(cell, style=STYLE.get(cell, "")) for cell in cells])

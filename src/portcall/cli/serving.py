@@ -16,6 +16,7 @@ from portcall.settings import Settings
 F = TypeVar("F", bound=Callable[..., Any])
 CLIENT = ("server", "token", "token_file", "request_seconds")
 LOGGING = ("log_level", "log_format")
+METRICS = ("metrics_port", "metrics_host")
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:

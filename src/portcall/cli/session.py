@@ -7,6 +7,7 @@ second ends the process at once. Neither cancels an execution: it stays in the s
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ class Interrupted(BaseException):
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`. Raises: Interrupted."""
+    # Without any handler, Python would write warnings to stderr by itself, amid what the command shows.
+    logging.getLogger().addHandler(logging.NullHandler())
     return asyncio.run(_guarded(work))
 
 

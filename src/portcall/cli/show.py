@@ -72,21 +72,22 @@ def outcomes(calls: list[Call], terminal: Terminal) -> Iterator[str]:
 
 def _outcome(call: Call, outcome: Outcome, terminal: Terminal) -> Iterator[str]:
     mark = "completed" if outcome.state == "succeeded" else "failed"
-    facts = [terminal.paint(f"{MARK[mark]} {outcome.state}", STYLE[mark])]
+    facts = [f"{MARK[mark]} {outcome.state}"]
     if outcome.exit_code is not None:
         facts.append(f"exit {outcome.exit_code}")
     facts += [f"signal {outcome.signal}"] if outcome.signal is not None else []
     facts += [clean(outcome.reason)] if outcome.reason else []
     facts += [clean(outcome.node)] if outcome.node else []
     facts.append(f"evidence {outcome.evidence.level}")
-    yield f"  {clean(call.name)}: {' · '.join(facts)}"
+    for line in terminal.wrap(f"{clean(call.name)}: {' · '.join(facts)}", "  ", "    "):
+        yield line.replace(facts[0], terminal.paint(facts[0], STYLE[mark]))
     if outcome.message and outcome.state != "succeeded":
         yield from terminal.wrap(clean(outcome.message), "      ")
     for warning in outcome.warnings:
         yield from terminal.wrap(f"warning: {clean(warning)}", "      ", "  ")
     timings = _timings(outcome.timings)
     if timings:
-        yield f"      {terminal.paint(timings, 'bright_black')}"
+        yield from (terminal.paint(line, "bright_black") for line in terminal.wrap(timings, "      "))
     if outcome.job is not None and outcome.job.name:
         yield f"      {terminal.paint(f'{outcome.job.runtime} {clean(outcome.job.name)}', 'bright_black')}"
 

@@ -53,7 +53,7 @@ class Terminal:
         click.echo(text, file=self.stream, color=self.color)
 
     def wrap(self, text: str, indent: str = "", more: str = "") -> list[str]:
-        """The text after `indent`, on a terminal broken between words with `indent` and `more` before the rest."""
+        """The text after `indent`; on a terminal broken between words, the rest after `indent` and `more`."""
         if not self.tty:
             return [indent + text]
         import textwrap
@@ -105,9 +105,9 @@ class Terminal:
             self.line(text)
 
     def console(self) -> Console:
-        from rich.console import Console
+        from portcall.cli.screen import Steady
 
-        return Console(file=self.stream, no_color=not self.color, highlight=False, emoji=False, markup=False)
+        return Steady(file=self.stream, no_color=not self.color, highlight=False, emoji=False, markup=False)
 
 
 def out() -> Terminal:

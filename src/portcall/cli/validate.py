@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from portcall.cli import options
+from portcall.cli import options, problems
 from portcall.cli.inputs import read_text
 from portcall.cli.terminal import out
 from portcall.cli.text import plural, pretty
@@ -53,7 +53,7 @@ def _show(error: Any, text: str) -> None:
     terminal = out()
     terminal.line(show(error.problems, text, color=terminal.color).rstrip())
     terminal.line()
-    terminal.line(error.message)
+    terminal.line(problems.count(error))
 
 
 def _facts(playbook: Playbook) -> dict[str, Any]:

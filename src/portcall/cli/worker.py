@@ -18,6 +18,7 @@ from portcall.cli import serving
     "runtime_root",
     "lease_seconds",
     "drain_seconds",
+    *serving.METRICS,
     *serving.LOGGING,
 )
 def command(**given: Any) -> int:

@@ -117,9 +117,15 @@ class HttpClient:
         wait: float = 0,
     ) -> T:
         """POST when there is a body: text is YAML, anything else becomes JSON."""
+        with tracing.span(f"request {path}"):
+            return await self._exchange(path, answer, query, body, wait)
+
+    async def _exchange(
+        self, path: str, answer: type[T], query: dict[str, Any] | None, body: object, wait: float
+    ) -> T:
         import httpx2
 
-        headers = {"traceparent": tracing.child(tracing.current())}
+        headers = {"traceparent": tracing.current()}
         content = None
         if body is not None:
             content = _encoded(body)

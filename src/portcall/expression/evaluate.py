@@ -89,8 +89,8 @@ def defined(expression: str, scope: Mapping[str, Any]) -> bool:
 def names(value: Any) -> frozenset[str]:
     """The dotted names that the templates in `value` read from the scope, such as `fetch.data.x` and `item`.
 
-    Names that a template sets itself are left out. `steps['a'].x` and `steps[key]` give `steps`;
-    `rows.split(',')` gives `rows`. Templates with wrong syntax read nothing.
+    Names that a template sets itself are left out. `steps['a'].x` gives `steps` and `steps.a.x`, `steps[key]`
+    gives `steps`, `rows.split(',')` gives `rows`. Templates with wrong syntax read nothing.
     """
     if isinstance(value, str):
         return parse(value).names if is_template(value) else frozenset()

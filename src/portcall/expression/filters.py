@@ -52,6 +52,20 @@ def bounded_range(*arguments: int) -> ListView:
     return ListView(list(numbers), Budget())
 
 
+def truncate(text: Any, length: int = 255, killwords: bool = False, end: str = "...", leeway: int = 5) -> str:  # noqa: FBT001, FBT002 - as Jinja has it
+    """At most `length` characters, `end` among them, as Jinja cuts them: at a word unless `killwords`."""
+    whole = _text(text, "truncate")
+    if len(whole) <= length + leeway:
+        return whole
+    cut = whole[: max(0, length - len(end))]
+    return (cut if killwords else cut.rsplit(" ", 1)[0]) + end
+
+
+def wordcount(text: Any) -> int:
+    """How many words a text has."""
+    return len(_text(text, "wordcount").split())
+
+
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ExpressionError(f"{name} needs text")
@@ -64,4 +78,6 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "b64encode": b64encode,
     "b64decode": b64decode,
     "shell_quote": shell_quote,
+    "truncate": truncate,
+    "wordcount": wordcount,
 }

@@ -14,7 +14,7 @@ from typing import Final
 from portcall.expression import engine
 from portcall.expression.lexer import Tag, Token
 
-_NAME: Final = re.compile(r"[^\W\d]\w*")
+_KEY: Final = re.compile(r"[^.\\]+")
 KEYWORDS: Final = frozenset({
     "and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None",
 })  # fmt: skip
@@ -103,7 +103,7 @@ def _key(tokens: Sequence[Token], index: int) -> tuple[str, int] | None:
         return inner.text, 2
     if first.text == "[" and inner.kind == "string" and last is not None and last.text == "]":
         key = inner.text[1:-1]
-        return (key, 3) if _NAME.fullmatch(key) else None
+        return (key, 3) if _KEY.fullmatch(key) else None
     return None
 
 

@@ -36,6 +36,8 @@ class Command(msgspec.Struct, kw_only=True, omit_defaults=True):
     attempt: int = 1
     kind: str
     playbook: str = ""
+    line: int = 0
+    """Of the step, in the playbook."""
     tool: dict[str, Any]
     """`config` as written."""
     input: dict[str, Any] = {}
@@ -87,6 +89,7 @@ class OpenCall(msgspec.Struct, kw_only=True, omit_defaults=True):
 class StopRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     call_id: str
     execution_id: str
+    step: str = ""
     handle: Handle
     reason: Literal["cancel", "deadline"]
 

@@ -115,6 +115,8 @@ class StepState(msgspec.Struct):
     ok: bool = True
     """False where the last run's output is an error, handled or not."""
     data: Any = None
+    results: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Data of each tool of a list, by name."""
     error: Error | None = None
     outcome: Outcome | None = None
     attempts: int = 0
@@ -162,7 +164,7 @@ def run_result(run: StepRun) -> Any:
 
 
 def frame_result(frame: Frame) -> Any:
-    """A list's result is its last tool's, with each tool's own under `results`, unless it has that key itself."""
+    """A list's result is its last tool's, with each tool's own under `results` if it has no such key."""
     if not frame.results:
         return frame.data
     if frame.data is None or isinstance(frame.data, dict):
@@ -389,6 +391,7 @@ def _step_ended(state: ExecutionState, event: e.StepEnded) -> None:
     step.data, step.attempts, step.started = run_result(run), run.attempts, run.started
     step.loop = run.loop
     frame = run.frames.get(None)
+    step.results = dict(frame.results) if frame else {}
     step.outcome = frame.outcome if frame else step.outcome
     if event.status == "failed" and not event.handled and state.status == "running":
         state.status, state.error = "failing", event.error

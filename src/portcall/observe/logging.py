@@ -9,12 +9,15 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
+from portcall.observe import tracing
 from portcall.observe.secrets import add_secret, redact
 
 __all__ = ["add_secret", "configure", "redact"]
 
 LEADING = ("execution_id", "step", "call_id", "attempt")
 """Extras that come first, in this order."""
+_INHERITED = (*LEADING, "trace_id", "span_id")
+"""What a record takes from the span around it."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -47,7 +50,7 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_extras(record),
+            **_extras(record, tracing.about()),
         }
         if trace := _traceback(self, record):
             line["traceback"] = trace
@@ -57,7 +60,7 @@ class _Json(logging.Formatter):
 class _Console(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         stamp = _time(record).astimezone().strftime("%H:%M:%S.%f")[:-3]
-        extras = "".join(f"  {key}={_short(value)}" for key, value in _extras(record).items())
+        extras = "".join(f"  {key}={_short(value)}" for key, value in _extras(record, {}).items())
         name = record.name.removeprefix("portcall.")
         line = f"{stamp} {record.levelname.lower():7} {name}: {_one_line(record.getMessage())}{extras}"
         trace = _traceback(self, record)
@@ -68,8 +71,10 @@ def _time(record: logging.LogRecord) -> datetime:
     return datetime.fromtimestamp(record.created, UTC)
 
 
-def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    given = {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
+def _extras(record: logging.LogRecord, around: dict[str, Any]) -> dict[str, Any]:
+    """What the record was given, else what the span around it says."""
+    given = {key: around[key] for key in _INHERITED if key in around} | vars(record)
+    given = {key: value for key, value in given.items() if key not in _STANDARD and value is not None}
     first = {key: given.pop(key) for key in LEADING if key in given}
     return first | given
 

@@ -38,7 +38,29 @@ METRICS: tuple[Metric, ...] = (
     Metric("http_refused", "counter", "Requests refused before any work.", ("reason",)),
     Metric("events_received", "counter", "Events posted by workers and watchers.", ("verdict",)),
     # the engine
+    Metric("executions_started", "counter", "Executions begun."),
+    Metric("executions_ended", "counter", "Executions that have ended.", ("status",)),
+    Metric("calls_issued", "counter", "Calls put into the queue.", ("kind",)),
+    Metric("calls_parked", "counter", "Calls that something outside has accepted.", ("runtime",)),
+    Metric("calls_ended", "counter", "Calls that have ended.", ("kind", "status")),
+    Metric("calls_repeated", "counter", "Calls that are another attempt, by what asked for it.", ("cause",)),
+    Metric("calls_late", "counter", "Calls that became overdue."),
+    Metric("containers_ended", "counter", "Container calls that have ended, by their state.", ("state",)),
+    Metric("commands_deferred", "counter", "Commands given back, since the outside was away."),
     Metric("leases_expired", "counter", "Commands whose worker was gone before their end."),
+    Metric("log_facts", "counter", "Facts written to the logs of executions."),
+    Metric("log_bytes", "counter", "Bytes of these facts."),
+    Metric("store_commits", "counter", "Commits, each of a group of transactions.", ("result",)),
+    Metric("store_transactions", "counter", "Transactions in these commits."),
+    Metric("store_commit_seconds", "seconds", "Time of one commit, its transactions and the disk."),
+    # the engine, read from the store for each scrape
+    Metric("store_up", "gauge", "1 when the store could be read for this scrape, else 0."),
+    Metric("executions_open", "gauge", "Executions that have not ended."),
+    Metric("calls_outside", "gauge", "Calls that are parked now.", ("runtime",)),
+    Metric("calls_overdue", "gauge", "Parked calls that are past their deadline.", ("runtime",)),
+    Metric("commands", "gauge", "Commands that are ready, delayed, or held by a worker.", ("state",)),
+    Metric("commands_oldest_seconds", "gauge", "How long the oldest ready command has been ready."),
+    Metric("timers_late_seconds", "gauge", "How long the first timer has been due; 0 when none is."),
     # the worker
     Metric("worker_claims", "counter", "Commands claimed."),
     Metric("worker_calls", "counter", "Calls that the worker itself ended.", ("status",)),
@@ -62,19 +84,19 @@ class _Metrics:
     def __init__(self) -> None:
         self.registry: CollectorRegistry | None = None
         self.strict = False
-        self._made: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}
         self._missed: set[str] = set()
 
     def enable(self, *, strict: bool) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
 
         self.strict = strict
-        self._made.clear()
+        self.made.clear()
         self._missed.clear()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         for metric in METRICS:
-            self._made[metric.name] = _make(metric, self.registry)
+            self.made[metric.name] = _make(metric, self.registry)
 
     def disable(self) -> None:
         self.registry = None
@@ -83,7 +105,7 @@ class _Metrics:
         """The child for these labels; None when it was never declared."""
         declared = _LABELS.get(name)
         if declared == labels.keys():
-            made = self._made[name]
+            made = self.made[name]
             return made.labels(**labels) if labels else made
         if self.strict:
             raise LookupError(f"The metric {name!r} with the labels {sorted(labels)} is not declared.")
@@ -117,6 +139,17 @@ def enable(*, strict: bool = False) -> None:
 def disable() -> None:
     """Back to no-ops, for tests."""
     _metrics.disable()
+
+
+def enabled() -> bool:
+    """Whether anything is counted."""
+    return _metrics.registry is not None
+
+
+def clear(name: str) -> None:
+    """Forget every value of a metric with labels."""
+    if _metrics.registry is not None:
+        _metrics.made[name].clear()
 
 
 def count(name: str, amount: float = 1, **labels: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 _SHAPE = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _log = logging.getLogger("portcall.trace")
-_current: contextvars.ContextVar[str] = contextvars.ContextVar("portcall_traceparent", default="")
+_current: contextvars.ContextVar[span | None] = contextvars.ContextVar("portcall_span", default=None)
 
 
 class Trace(NamedTuple):
@@ -51,23 +51,50 @@ def child(traceparent: str) -> str:
 
 def current() -> str:
     """The traceparent of the innermost span around the caller; empty outside any."""
-    return _current.get()
+    inner = _current.get()
+    return "" if inner is None else inner.traceparent
+
+
+def about() -> dict[str, Any]:
+    """What the innermost span around the caller is about, with its ids; empty outside any."""
+    inner = _current.get()
+    return {} if inner is None else inner.attributes | ids(inner.traceparent)
+
+
+def ids(traceparent: str) -> dict[str, str]:
+    """The ids of a traceparent, as log records have them."""
+    own = parse(traceparent)
+    return {"trace_id": own.trace_id, "span_id": own.span_id} if own else {}
 
 
 class span:  # noqa: N801 - used as a verb: `with span("claim"):`
     """One piece of work, logged when it ends: at debug level, in the logger `portcall.trace`.
 
-    Its parent is `traceparent`, or the current span. Inside, `current()` is this span.
+    Its parent is `traceparent`, or the current span. Inside, `current()` is this span. Its ids are drawn
+    when somebody asks for them: most spans of a process that nobody traces need none.
     """
+
+    __slots__ = ("_above", "_began", "_own", "_token", "attributes", "name")
 
     def __init__(self, name: str, traceparent: str = "", **attributes: Any) -> None:
         self.name = name
         self.attributes = attributes
-        self.parent = traceparent or _current.get()
-        self.traceparent = child(self.parent)
+        self._above: str | span | None = traceparent or _current.get()
+        self._own = ""
+
+    @property
+    def parent(self) -> str:
+        above = self._above
+        return above.traceparent if isinstance(above, span) else above or ""
+
+    @property
+    def traceparent(self) -> str:
+        if not self._own:
+            self._own = child(self.parent)
+        return self._own
 
     def __enter__(self) -> Self:
-        self._token = _current.set(self.traceparent)
+        self._token = _current.set(self)
         self._began = time.perf_counter()
         return self
 

@@ -14,7 +14,7 @@ from portcall.model.event import Error
 from portcall.model.state import CallState, StepRun
 from portcall.orchestrator import loops, retry
 from portcall.orchestrator.scope import Output, Scope, of_frame
-from portcall.orchestrator.spot import Spot
+from portcall.orchestrator.spot import Spot, where
 from portcall.playbook.model import Rule, Step, Then, Tool
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _command(decision: Decision, spot: Spot, tool: Tool, event: e.CommandIssued)
         attempt=event.attempt,
         kind=tool.kind,
         playbook=state.path,
+        line=spot.step.line,
         tool=dict(tool.config),
         input={**spot.step.input, **tool.input},
         scope=scope.values(tool.reads),
@@ -99,7 +100,7 @@ def ended(decision: Decision, call: CallState, done: e.CallDone) -> None:
     try:
         _judge(decision, spot, done)
     except ExpressionError as error:
-        message = f"step {call.step!r}: {error.message}"
+        message = f"{where(spot.step)}: {error.message}"
         _fail(decision, spot, Error(kind="expression", message=message, step=call.step))
 
 
@@ -110,11 +111,13 @@ def _judge(decision: Decision, spot: Spot, done: e.CallDone) -> None:
         if again := retry.again(spot.step.retry, frame, done, limits):
             issue(decision, spot, frame.position, again)
             return
-    scope = _scope(decision, spot)
-    rule = next((r for r in spot.tool.rules if r.when is None or decision.holds(r.when, scope)), None)
-    if rule is not None:
-        _follow(decision, spot, rule, scope)
-    elif frame.ok:
+    if spot.tool.rules:
+        scope = _scope(decision, spot)
+        for rule in spot.tool.rules:
+            if rule.when is None or decision.holds(rule.when, scope):
+                _follow(decision, spot, rule, scope)
+                return
+    if frame.ok:
         _go_on(decision, spot)
     else:
         _fail(decision, spot, done.error or Error(kind=done.status, message=f"it ended as {done.status}"))

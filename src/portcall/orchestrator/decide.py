@@ -19,7 +19,7 @@ from portcall.model.event import Error
 from portcall.model.state import ExecutionState, StepRun, fold
 from portcall.orchestrator import calls, ending, loops, routing
 from portcall.orchestrator.scope import Output, Scope
-from portcall.orchestrator.spot import Spot
+from portcall.orchestrator.spot import Spot, where
 from portcall.playbook.model import Arc, Playbook, Step
 
 STEP_ENTRIES = 100_000
@@ -95,7 +95,7 @@ class Decision:
         try:
             skip = step.when is not None and not self.holds(step.when, Scope(state, step))
         except ExpressionError as error:
-            self.fail(Error(kind="expression", message=f"`when` of step {name!r}: {error.message}", step=name))
+            self.fail(Error(kind="expression", message=f"`when` of {where(step)}: {error.message}", step=name))
             return
         if skip:
             self.emit(e.StepSkipped(**self.common(), step=name, reason="when"))
@@ -111,14 +111,14 @@ class Decision:
         going_on = output.ok or forgiven
         frame = run.frames.get(None)
         try:
-            values = self.input_of(Spot(step, run)) if frame else None
+            values = self.input_of(Spot(step, run))
             scope = Scope(self.state, step, run, frame, output, values, ended=True)
             if output.ok:
                 self.apply_set(_step_level(step), scope)
             taken = self._choose(step, scope, failed=not going_on)
         except ExpressionError as error:
-            message = f"step {step.name!r}: {error.message}"
-            output = Output(ok=False, data=output.data, error=Error(kind="expression", message=message))
+            problem = Error(kind="expression", message=f"{where(step)}: {error.message}", step=step.name)
+            output = Output(ok=False, data=output.data, error=problem)
             going_on, taken = False, []
         handled = bool(taken) if not going_on else forgiven
         self.emit(
@@ -134,7 +134,7 @@ class Decision:
         if not going_on and not handled:
             ending.stop_open_calls(self)
         for index, arc in taken:
-            self._take(step, run, index, arc, output)
+            self._take(step, run, index, arc, scope)
 
     def _choose(self, step: Step, scope: Scope, *, failed: bool) -> list[tuple[int, Arc]]:
         """The arcs that hold. After a failure only those that read the step's own outcome can."""
@@ -148,13 +148,12 @@ class Decision:
                     break
         return taken
 
-    def _take(self, step: Step, run: StepRun, index: int, arc: Arc, output: Output) -> None:
+    def _take(self, step: Step, run: StepRun, index: int, arc: Arc, scope: Scope) -> None:
         if arc.set:
-            scope = Scope(self.state, step, run, run.frames.get(None), output, ended=True)
             try:
                 self.apply_set(arc.set, scope)
             except ExpressionError as error:
-                message = f"`set` of the arc from {step.name!r} to {arc.step!r}: {error.message}"
+                message = f"`set` of the arc to {arc.step!r} of {where(step)}: {error.message}"
                 self.fail(Error(kind="expression", message=message, step=step.name))
                 return
         self.emit(
@@ -184,10 +183,14 @@ class Decision:
         A value that cannot be rendered is its error, which only reading that value raises: a rule or
         an arc must still be able to take care of the call that failed by it.
         """
-        given = {**spot.step.input, **spot.tool.input}
+        frame = spot.run.frames.get(spot.iteration)
+        tool = spot.step.tools[
+            frame.position if frame else 0
+        ]  # a loop that is over stands at none of its passes
+        given = {**spot.step.input, **tool.input}
         if not given:
             return None
-        scope = Scope(self.state, spot.step, spot.run, spot.frame)
+        scope = Scope(self.state, spot.step, spot.run, frame)
         return {key: self._rendered(value, scope) for key, value in given.items()}
 
     def _rendered(self, value: Any, scope: Scope) -> Any:

@@ -33,6 +33,8 @@ from portcall.model.api import (
     Stops,
 )
 from portcall.model.outcome import Handle
+from portcall.observe import tracing
+from portcall.orchestrator import gauges, witness
 from portcall.orchestrator.bell import Bell
 from portcall.orchestrator.ingest import CACHED_PLAYBOOKS, Effects, Ingest, number
 from portcall.orchestrator.replay import Kept, ReplayReport, replay
@@ -45,7 +47,6 @@ T = TypeVar("T")
 CLAIM_LIMIT = 1_000
 EVENTS_LIMIT = 10_000
 BATCH_LIMIT = 1_000
-"""Before a timer or lease is tried again that could not be taken in: it must not keep the others."""
 TICK_SECONDS = 5.0
 """The safety net under the bells, for timers and leases."""
 
@@ -114,7 +115,7 @@ class Engine:
             playbook=playbook.digest,
             path=playbook.path or playbook.name,
             workload=_merge(dict(playbook.workload), request.workload),
-            traceparent=request.traceparent,
+            traceparent=_trace_of(request),
         )
         effects = Effects()
 
@@ -123,7 +124,8 @@ class Engine:
             self._ingest.remember(playbook)
             self._ingest.begin(tx, started, self._owner, effects)
 
-        await self._store.write(work)
+        with tracing.span("engine.start", started.traceparent, execution_id=execution_id):
+            await self._store.write(work)
         self._tell(effects)
         return execution_id
 
@@ -158,7 +160,8 @@ class Engine:
                 )
                 self._ingest.take(tx, request, effects)
 
-        await self._store.write(work)
+        with tracing.span("engine.cancel", execution_id=execution_id):
+            await self._store.write(work)
         self._tell(effects)
 
     async def execution(self, execution_id: str, *, after: int = 0, wait_seconds: float = 0) -> ExecutionView:
@@ -224,7 +227,9 @@ class Engine:
             answers = [self._ingest.answer(tx, event, effects) for event in events]
             return Report(answers=answers, commands=self._claim(tx, claim) if claim else [])
 
-        report = await self._store.write(work)
+        with tracing.span("engine.report", events=len(events)) as span:
+            report = await self._store.write(work)
+            span.attributes["commands"] = len(report.commands)
         effects.commands -= len(report.commands)
         self._tell(effects)
         return report
@@ -306,8 +311,10 @@ class Engine:
                 break
             await self._stops.wait(seen, min(left, TICK_SECONDS))
         requests = [
-            StopRequest(call_id=call, execution_id=str(execution), handle=_handle(handle), reason=reason)
-            for call, execution, handle, reason, _ in rows
+            StopRequest(
+                call_id=call, execution_id=str(execution), step=step, handle=_handle(handle), reason=reason
+            )
+            for call, execution, handle, reason, _, step in rows
         ]
         return Stops(requests=requests, cursor=rows[-1][4] if rows else after)
 
@@ -318,7 +325,7 @@ class Engine:
         while not stop.is_set():
             seen = self._timers.rung
             wait = await self.tick()
-            ring = asyncio.ensure_future(self._timers.wait(seen, min(wait, TICK_SECONDS)))
+            ring = asyncio.ensure_future(self._timers.wait(seen, min(wait, TICK_SECONDS, self._lease)))
             stopping = asyncio.ensure_future(stop.wait())
             await asyncio.wait({ring, stopping}, return_when=asyncio.FIRST_COMPLETED)
             for task in (ring, stopping):
@@ -411,6 +418,8 @@ class Engine:
                 self._facts.pop(execution_id, None)
 
     def _tell(self, effects: Effects) -> None:
+        if effects.seen:
+            witness.tell(effects.seen)
         if effects.commands > 0:
             self._commands.ring()
         if effects.stops:
@@ -428,8 +437,22 @@ class Engine:
         await self._store.write(lambda tx: tx.one("queued_count"))
         return True
 
+    async def gauges(self) -> gauges.Gauges:
+        """How the store stands now."""
+        return await self._store.write(lambda tx: gauges.read(tx, self._clock.now().timestamp()))
+
+    async def measure(self) -> None:
+        """Bring the gauges of the metrics up to date. Raises UnavailableError."""
+        gauges.show(await self.gauges())
+
     async def close(self) -> None:
         await self._store.close()
+
+
+def _trace_of(request: StartRequest) -> str:
+    """The caller's own trace, else that of the request, else a new one: every execution has one."""
+    given = request.traceparent if tracing.parse(request.traceparent) else tracing.current()
+    return given or tracing.new_traceparent()
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

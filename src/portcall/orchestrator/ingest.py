@@ -20,6 +20,7 @@ from portcall.model import event as e
 from portcall.model.api import Answer, Verdict
 from portcall.model.state import ExecutionState, fold
 from portcall.orchestrator.decide import decide
+from portcall.orchestrator import witness
 from portcall.orchestrator.project import Projection
 from portcall.playbook.model import Playbook
 from portcall.store.port import Transaction
@@ -50,6 +51,7 @@ class Effects:
         self.timers = 0
         self.ended = 0
         self.executions: set[str] = set()
+        self.seen: list[witness.Seen] | None = [] if witness.listens() else None
 
 
 class Ingest:
@@ -237,22 +239,35 @@ class Ingest:
     ) -> None:
         now = self._clock.now()
         todo: list[e.External] = [event]
+        seen: list[witness.Seen] = []
         try:
             while todo:
-                state, events, commands = decide(playbook, state, todo.pop(0), now)
+                fact = todo.pop(0)
+                kind = "" if effects.seen is None else _kind(state, fact)
+                state, events, commands = decide(playbook, state, fact, now)
                 projection = Projection(tx, state, now)
                 projection.write(events, commands)
                 todo += projection.follow
                 effects.commands += projection.commands
                 effects.stops += projection.stops
                 effects.timers += projection.timers
+                if effects.seen is not None:
+                    seen.append(witness.Seen(events, kind, state.traceparent, projection.bytes))
         except Exception:
             self._states.pop(event.execution_id, None)  # it was folded in part, and is not written
             raise
         assert state is not None, "a fact came in"  # noqa: S101 - for the type checker
         self._states[state.execution_id] = state
         effects.executions.add(state.execution_id)
+        if effects.seen is not None:
+            effects.seen += seen
         effects.ended += state.ended is not None
+
+
+def _kind(state: ExecutionState | None, fact: e.External) -> str:
+    """The kind of the open call that a fact is about."""
+    call = state.calls.get(getattr(fact, "call_id", "")) if state is not None else None
+    return "" if call is None else call.kind
 
 
 def number(execution_id: str) -> int | None:

@@ -11,11 +11,15 @@ from portcall.model.event import Error
 from portcall.model.state import StepRun, run_result
 from portcall.orchestrator import calls
 from portcall.orchestrator.scope import LOOP_NAMES, Output, Scope
-from portcall.orchestrator.spot import Spot
+from portcall.orchestrator.spot import Spot, where
 from portcall.playbook.model import Step
 
 if TYPE_CHECKING:
     from portcall.orchestrator.decide import Decision
+
+_WORDS = {
+    type(None): "nothing", str: "text", int: "a number", float: "a number", bool: "a boolean", dict: "a map",
+}  # fmt: skip
 
 
 def begin(decision: Decision, step: Step, run: StepRun) -> None:
@@ -24,11 +28,11 @@ def begin(decision: Decision, step: Step, run: StepRun) -> None:
     try:
         items = decision.render(step.loop.items, Scope(decision.state, step, run))
     except ExpressionError as error:
-        _refuse(decision, step, run, f"`loop.in` of step {step.name!r}: {error.message}")
+        _refuse(decision, step, run, f"`loop.in` of {where(step)}: {error.message}")
         return
     if not isinstance(items, list):
-        found = "nothing" if items is None else _WORDS.get(type(items), "something else")
-        _refuse(decision, step, run, f"`loop.in` of step {step.name!r} must give a list, and gave {found}")
+        found = _WORDS.get(type(items), "something else")
+        _refuse(decision, step, run, f"`loop.in` of {where(step)} must give a list, and gave {found}")
         return
     decision.emit(e.LoopStarted(**decision.common(), step=step.name, run=run.run, items=items))
     _continue(decision, step, run)
@@ -65,7 +69,7 @@ def iteration_ended(decision: Decision, spot: Spot, output: Output, *, forgiven:
             values = decision.input_of(spot) if mine else None
             decision.apply_set(mine, Scope(decision.state, step, run, spot.frame, output, values))
         except ExpressionError as caught:
-            message = f"`set` of step {step.name!r}: {caught.message}"
+            message = f"`set` of {where(step)}: {caught.message}"
             error, forgiven = Error(kind="expression", message=message, step=step.name), False
     failed = error is not None and not forgiven
     decision.emit(

@@ -34,6 +34,8 @@ class Projection:
         self.commands = 0
         self.stops = 0
         self.timers = 0
+        self.bytes = 0
+        """Of the facts written."""
 
     def write(self, events: list[e.Event], commands: list[Command]) -> None:
         waiting = iter(commands)
@@ -58,26 +60,25 @@ class Projection:
                     self._tx.run("drop_timer", call_id=event.call_id, kind="overdue")
                 case _:
                     pass
-        self._tx.many(
-            "put_event",
-            [
-                {
-                    "execution": self._execution,
-                    "seq": v.seq,
-                    "event_id": v.event_id or None,
-                    "body": e.encode(v),
-                }
-                for v in events
-            ],
-        )
-        ended = self._state.ended
-        self._tx.run(
-            "move_execution",
-            id=self._execution,
-            seq=self._state.seq,
-            status=self._state.status,
-            ended=ended.timestamp() if ended else None,
-        )
+        rows = [
+            {
+                "execution": self._execution,
+                "seq": v.seq,
+                "event_id": v.event_id or None,
+                "body": e.encode(v),
+            }
+            for v in events
+        ]
+        self.bytes = sum(len(row["body"]) for row in rows)
+        self._tx.many("put_event", rows)
+        self._move()
+
+    def _move(self) -> None:
+        moved = {"id": self._execution, "seq": self._state.seq, "status": self._state.status}
+        if self._state.ended is None:
+            self._tx.run("move_execution", **moved)
+        else:
+            self._tx.run("end_execution", **moved, ended=self._state.ended.timestamp())
 
     def _issue(self, event: e.CommandIssued, command: Command) -> None:
         self._tx.run(
@@ -91,6 +92,7 @@ class Projection:
             execution=self._execution,
             not_before=not_before,
             body=body,
+            now=self._now.timestamp(),
         )
         self.commands += 1
         self.timers += not_before > 0

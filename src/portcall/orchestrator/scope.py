@@ -28,6 +28,8 @@ class Output(msgspec.Struct, frozen=True):
     data: Any
     error: Error | None
     event: str = "call.done"
+    results: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """Data of each tool of a list, by name; data that are a map have them themselves."""
 
     @property
     def status(self) -> str:
@@ -52,6 +54,8 @@ def step_view(root: str, output: Output, names: frozenset[str] | None) -> Any:
     The data's own fields win, so that `<step>.data` is the result's own key `data` if it has one.
     """
     envelope = {"status": output.status, "error": error_view(output.error), "data": output.data}
+    if output.results:
+        envelope["results"] = dict(output.results)
     if names is not None:
         envelope = {key: value for key, value in envelope.items() if _reads(f"{root}.{key}", names)}
     if isinstance(output.data, dict):
@@ -70,6 +74,8 @@ def output_view(output: Output, names: frozenset[str] | None) -> Any:
         "ref": None,
         "http": {"status": _http_status(output)},
     }
+    if output.results:
+        view["results"] = dict(output.results)
     if isinstance(output.data, dict):
         view.update((key, value) for key, value in output.data.items() if key not in _ENVELOPE)
     return view
@@ -158,7 +164,9 @@ class Scope(msgspec.Struct, frozen=True):
         step = self.state.steps.get(name)
         if step is None or not step.finished or step.skipped:
             return _MISSING
-        return step_view(name, Output(ok=step.ok, data=step.data, error=step.error), names)
+        return step_view(
+            name, Output(ok=step.ok, data=step.data, error=step.error, results=step.results), names
+        )
 
     def _steps(self, names: frozenset[str] | None) -> dict[str, Any]:
         wanted: set[str] | None = None
@@ -220,7 +228,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 def of_frame(frame: Frame) -> Output:
     """What a pass came to."""
-    return Output(ok=frame.ok, data=frame_result(frame), error=frame.error)
+    return Output(ok=frame.ok, data=frame_result(frame), error=frame.error, results=frame.results)
 
 
 def _readable(value: Any) -> Any:

@@ -22,3 +22,8 @@ class Spot(NamedTuple):
     def tool(self) -> Tool:
         """The tool that the pass is at."""
         return self.step.tools[self.frame.position]
+
+
+def where(step: Step) -> str:
+    """The step for people, with its line in the playbook."""
+    return f"step {step.name!r} (line {step.line})"

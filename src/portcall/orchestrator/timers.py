@@ -12,12 +12,12 @@ from typing import Any
 from portcall import ids
 from portcall.clock import Clock
 from portcall.model import event as e
-from portcall.observe import metrics
 from portcall.orchestrator.ingest import Effects, Ingest, seconds_until
 from portcall.store.port import Transaction
 
 AT_ONCE = 500
 POSTPONED_SECONDS = 60.0
+"""Before a timer or lease is tried again that could not be taken in."""
 
 
 class Timers:
@@ -76,4 +76,3 @@ class Timers:
             claim=claim,
         )
         self._ingest.take(tx, expired, effects)
-        metrics.count("leases_expired")

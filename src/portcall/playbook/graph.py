@@ -37,7 +37,8 @@ def build(names: Sequence[str], arcs: Arcs, start: int) -> Shape:
     tangled = _walk(arcs, everywhere, without=dominated).retreating
     back = dominated | tangled
     forward = _without(arcs, back)
-    bottom_up = _walk(forward, everywhere).postorder
+    # From the last arc to the first, so that branches rank in the order in which the arcs are written.
+    bottom_up = _walk([targets[::-1] for targets in forward], everywhere).postorder
     graph = Graph(
         order=tuple(names),
         rank=_ranks(bottom_up),

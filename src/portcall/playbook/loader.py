@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from portcall import expression
 from portcall.playbook import graph, source, templates
 from portcall.playbook.config import ToolSpec
-from portcall.playbook.fields import Fields, what
+from portcall.playbook.fields import Fields, is_template, what
 from portcall.playbook.model import Graph, Playbook, Step
 from portcall.playbook.problems import PlaybookError, Problem, did_you_mean, quoted
 from portcall.playbook.report import Report
@@ -65,6 +66,7 @@ class _Document:
         meta = self._metadata(fields)
         name = meta.text("name", needed=True) if meta else ""
         workload = fields.data("workload")
+        self._plain(fields.mapping("workload"))
         workbook = Workbook(self.report)
         workbook.read(fields.sequence("workbook"))
         keychain = self._keychain(fields)
@@ -96,6 +98,16 @@ class _Document:
             return None
         node = fields.mapping("metadata")
         return Fields(self.report, node, "`metadata`", tuple(node.keys)) if node is not None else None
+
+    def _plain(self, workload: Node | None) -> None:
+        """Say that values of the workload are data: callers replace them, and theirs are never evaluated."""
+        for scalar in workload.walk() if workload else ():
+            if is_template(scalar.value) and expression.check(scalar.value) is None:
+                self.report.warning(
+                    scalar,
+                    "An expression in `workload` is not evaluated: it stays text.",
+                    hint="give the value by `set` or `input` of a step",
+                )
 
     def _keychain(self, fields: Fields) -> tuple[Mapping[str, Any], ...]:
         entries = []

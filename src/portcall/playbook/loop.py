@@ -45,5 +45,7 @@ def read(report: Report, node: Node | None) -> Loop | None:
     if items is not None and not (items.kind == "list" or is_template(items.value)):
         fields.wrong(items, "in", "a list, or an expression that gives one")
     templates.check(report, items)
+    if items is not None:
+        templates.no_secrets(report, items)
     data = items.data() if items else []
     return Loop(items=data, iterator=iterator, mode=mode, max_in_flight=in_flight)

@@ -62,6 +62,7 @@ def condition(fields: Fields, key: str = "when") -> Condition | None:
         return None
     if is_template(value):
         check(fields.report, node)
+        no_secrets(fields.report, node)
     elif expression.check_condition(value) is not None:
         fields.report.error(
             node,
@@ -89,7 +90,18 @@ def targets(fields: Fields, *, bare: bool, looped: bool = True) -> dict[str, Any
             place, f"`set` cannot write `{name}`; a target is {expected}.", found=name, hint=hint
         )
     check(fields.report, node)
+    no_secrets(fields.report, node)
     return fields.data("set")
+
+
+def no_secrets(report: Report, node: Node) -> None:
+    """Say where `keychain` cannot be read: what is evaluated by the server goes into the log of facts."""
+    for scalar in node.walk():
+        if is_template(scalar.value) and "keychain" in expression.roots(scalar.value):
+            report.warning(
+                scalar,
+                "`keychain` is undefined here: only the fields and the `input` of a tool can read it.",
+            )
 
 
 def checked(fields: Fields, key: str) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Observation(msgspec.Struct, kw_only=True, omit_defaults=True):
     where: str = ""
     """Where it runs, for people: `pid 4242`, `node-3`."""
     message: str = ""
+    traceparent: str = ""
+    """Of the Job's spec."""
     outcome: Outcome | None = None
     acknowledged: bool = False
 

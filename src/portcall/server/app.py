@@ -38,13 +38,26 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 """Every route; the first ones are the hot ones."""
 
 
-def create_app(client: Client, settings: Settings, *, ready: Callable[[], Awaitable[bool]]) -> Starlette:
-    """The application. It does not own `client`. `ready` says whether the store answers."""
+PROBES: tuple[Endpoint, ...] = probes.ENDPOINTS
+"""The routes of a process that serves no API: a worker, a watcher."""
+
+
+def create_app(
+    client: Client,
+    settings: Settings,
+    *,
+    ready: Callable[[], Awaitable[bool]],
+    measure: Callable[[], Awaitable[None]] | None = None,
+    endpoints: tuple[Endpoint, ...] = ENDPOINTS,
+) -> Starlette:
+    """The application. It does not own `client`. `ready` says whether the process can do its work, `measure`
+    brings gauges up to date that are read when the metrics are shown.
+    """
     if settings.token:
         add_secret(settings.token)
-    server = Server(client, settings, ready, Guard(settings.token), Polls(settings.poll_seconds))
+    server = Server(client, settings, ready, Guard(settings.token), Polls(settings.poll_seconds), measure)
     app = Starlette(
-        routes=[Handler(endpoint, server).route() for endpoint in ENDPOINTS],
+        routes=[Handler(endpoint, server).route() for endpoint in endpoints],
         exception_handlers={HTTPException: _no_route},
     )
     app.router.redirect_slashes = False

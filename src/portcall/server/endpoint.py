@@ -40,6 +40,8 @@ class Server:
     ready: Callable[[], Awaitable[bool]]
     guard: Guard
     polls: Polls
+    measure: Callable[[], Awaitable[None]] | None = None
+    """Brings gauges up to date before the metrics are shown."""
     active: int = 0
 
 

@@ -57,7 +57,9 @@ class Guard:
         same = hmac.compare_digest(token.strip().encode(), self.token.encode())
         if scheme.lower() != "bearer" or not same:
             said = "another token than the server's" if given else "no token"
-            raise UnauthorizedError(f"The request carries {said}; give the server's with --token-file.")
+            raise UnauthorizedError(
+                f"The request carries {said}; give the server's as PORTCALL_TOKEN_FILE or PORTCALL_TOKEN."
+            )
 
 
 def _check_host(host: str) -> None:

@@ -27,6 +27,9 @@ SELECT id, path, playbook, status, started, ended, last_seq, owner FROM executio
 SELECT last_seq FROM execution WHERE id = :id
 
 -- move_execution
+UPDATE execution SET last_seq = :seq, status = :status WHERE id = :id
+
+-- end_execution
 UPDATE execution SET last_seq = :seq, status = :status, ended = :ended WHERE id = :id
 
 -- own_execution
@@ -66,7 +69,7 @@ UPDATE call SET overdue = 1 WHERE call_id = :call_id
 UPDATE call SET stop = :reason WHERE call_id = :call_id AND stop IS NULL
 
 -- tell_stop
-UPDATE call SET stop_seq = (SELECT coalesce(max(stop_seq), 0) + 1 FROM call)
+UPDATE call SET stop_seq = (SELECT coalesce(max(stop_seq), 0) + 1 FROM call WHERE stop_seq IS NOT NULL)
 WHERE call_id = :call_id AND stop IS NOT NULL AND status = 'parked' AND stop_seq IS NULL
 
 -- open_calls
@@ -79,7 +82,7 @@ FROM command q JOIN call c ON c.call_id = q.call_id JOIN execution e ON e.id = c
 WHERE c.status = 'issued' AND c.kind = 'container' AND e.owner = :owner
 
 -- stops
-SELECT c.call_id, c.execution_id, c.handle, c.stop, c.stop_seq
+SELECT c.call_id, c.execution_id, c.handle, c.stop, c.stop_seq, c.step
 FROM call c JOIN execution e ON e.id = c.execution_id
 WHERE c.stop_seq > :after AND c.status <> 'closed' AND c.runtime = :runtime AND e.owner = :owner
 ORDER BY c.stop_seq LIMIT 1000
@@ -88,8 +91,8 @@ ORDER BY c.stop_seq LIMIT 1000
 SELECT call_id, status FROM call WHERE execution_id = :execution AND status <> 'closed'
 
 -- put_command
-INSERT INTO command (call_id, execution_id, not_before, claim, body)
-VALUES (:call_id, :execution, :not_before, 0, :body)
+INSERT INTO command (call_id, execution_id, not_before, claim, body, queued_at)
+VALUES (:call_id, :execution, :not_before, 0, :body, :now)
 
 -- claimable_commands
 SELECT c.id, c.claim + 1, c.body, c.stop FROM command c
@@ -155,3 +158,19 @@ SELECT call_id, kind, execution_id FROM timer WHERE due_at <= :now ORDER BY due_
 
 -- next_timer
 SELECT min(due_at) FROM timer
+
+-- open_count
+SELECT count(*) FROM (SELECT 1 FROM execution INDEXED BY execution_open WHERE ended IS NULL LIMIT :most)
+
+-- parked_counts
+SELECT runtime, count(*), total(overdue) FROM (
+    SELECT runtime, overdue FROM call INDEXED BY call_parked WHERE status = 'parked' LIMIT :most
+) GROUP BY runtime
+
+-- command_counts
+SELECT CASE WHEN worker_id IS NOT NULL THEN 'held' WHEN not_before > :now THEN 'delayed' ELSE 'ready' END, count(*)
+FROM (SELECT worker_id, not_before FROM command LIMIT :most) GROUP BY 1
+
+-- oldest_command
+SELECT max(queued_at, not_before) FROM command
+WHERE worker_id IS NULL AND not_before <= :now ORDER BY id LIMIT 1

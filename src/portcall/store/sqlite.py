@@ -14,13 +14,15 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from portcall.errors import ConflictError, PortcallError, UnavailableError, UsageError
+from portcall.observe import metrics
 from portcall.store.queries import QUERIES
 
 T = TypeVar("T")
@@ -96,11 +98,18 @@ class SqliteStore:
             connection = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
             )
+        except (OSError, sqlite3.Error) as error:
+            raise _explain(error, self._path) from error
+        try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(connection)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
+            connection.close()
             raise _explain(error, self._path) from error
+        except PortcallError:
+            connection.close()
+            raise
         self._connection = connection
         if self._threaded:
             self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
@@ -162,6 +171,7 @@ class SqliteStore:
         connection = self._connection
         assert connection is not None, "the store is open"  # noqa: S101 - for the type checker
         ends: list[tuple[Any, Exception | None]] = []
+        began = time.perf_counter()
         try:
             connection.execute("BEGIN IMMEDIATE")
             for work, _ in group:
@@ -174,8 +184,12 @@ class SqliteStore:
                         self.on_lost()  # a defect: what it has cached before is taken back
                     ends.append((None, error))
             connection.execute("COMMIT")
+            metrics.count("store_commits", result="done")
+            metrics.count("store_transactions", len(group))
+            metrics.observe_seconds("store_commit_seconds", time.perf_counter() - began)
         except sqlite3.Error as error:
-            if connection.in_transaction:
+            metrics.count("store_commits", result="failed")
+            with suppress(sqlite3.Error):  # it may be gone already, and whoever waits must still hear of it
                 connection.execute("ROLLBACK")
             self.on_lost()
             ends = [(None, _explain(error, self._path))] * len(group)

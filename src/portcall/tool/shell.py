@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from portcall.errors import ToolError
+from portcall.observe.secrets import redact
 from portcall.tool import process
 from portcall.tool.config import Env, Text, Timeout, ToolConfig
 from portcall.tool.port import Call, Done, Result, Services
@@ -98,11 +99,14 @@ def _argv(config: ShellConfig) -> list[str]:
 
 
 def _data(ended: process.Ended, out: _Captured, err: _Captured) -> dict[str, Any]:
-    """A command that a signal ended has 128 and the signal's number, as shells say it."""
+    """A command that a signal ended has 128 and the signal's number, as shells say it.
+
+    What it wrote is kept in the log of facts, so known secrets are blanked: `set -x` and `curl -v` show them.
+    """
     data: dict[str, Any] = {
         "exit_code": ended.code if ended.code >= 0 else 128 - ended.code,
-        "stdout": out.tail.text(),
-        "stderr": err.tail.text(),
+        "stdout": redact(out.tail.text()),
+        "stderr": redact(err.tail.text()),
     }
     for name, stream in (("stdout", out), ("stderr", err)):
         if stream.tail.cut:

@@ -44,19 +44,19 @@ class Comparer:
         self._known_executions = known_executions
         self._suspects: dict[str, Suspect] = {}
         self._alarmed: set[str] = set()
+        self.completed = self.failing = False
 
     async def run(self) -> None:
         """Compare without end; a failed comparison is followed by another."""
-        failing = False
         while True:
             try:
                 await self.once()
-                failing = False
+                self.completed, self.failing = True, False
             except Exception as error:  # noqa: BLE001 - the next comparison is the repetition
-                level = logging.DEBUG if failing else logging.WARNING
+                level = logging.DEBUG if self.failing else logging.WARNING
                 log.log(level, "The comparison could not be completed: %s", said(error))
                 metrics.count("watcher_comparisons", result="failed")
-                failing = True
+                self.failing = True
             await asyncio.sleep(self._pause(self._clock.now()))
 
     def _pause(self, now: datetime) -> float:

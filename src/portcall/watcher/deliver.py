@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -22,7 +24,8 @@ from portcall.model.api import Answer
 from portcall.model.ending import done_by
 from portcall.model.event import CallDone, CallProgress, Reported
 from portcall.model.outcome import CLASS_OF, Outcome
-from portcall.observe import metrics
+from portcall.observe import metrics, tracing
+from portcall.observe.secrets import redact
 from portcall.runtime.port import Observation, Runtime
 
 BATCH = 100
@@ -83,12 +86,18 @@ class Delivery:
             else:
                 await self._deliver_phases()
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last request to the server has failed."""
+        return not self._backoff.fresh
+
     # -- ends ---------------------------------------------------------------------------------
 
     async def _deliver_ends(self) -> None:
         size = 1 if self._singly else BATCH
         batch = [waiting for _, waiting in zip(range(size), self._ended.values(), strict=False)]
-        answers = await self._post([self._event_of(waiting) for waiting in batch])
+        with _spans([waiting.observation for waiting in batch]):
+            answers = await self._post([self._event_of(waiting) for waiting in batch])
         if answers is None:
             return
         self._singly = max(0, self._singly - len(batch))
@@ -106,8 +115,11 @@ class Delivery:
     def _event_of(self, waiting: _Waiting) -> CallDone:
         seen = waiting.observation
         assert seen.outcome is not None  # noqa: S101 - for the type checker; `put` has looked
+        ended = seen.outcome
+        if ended.log_tail:
+            ended = msgspec.structs.replace(ended, log_tail=redact(ended.log_tail))
         return done_by(
-            seen.outcome,
+            ended,
             call_id=seen.call_id,
             execution_id=seen.execution_id,
             at=self._clock.now(),
@@ -118,6 +130,8 @@ class Delivery:
         """Take in the answer to an end; whether it acknowledges."""
         seen = waiting.observation
         metrics.count("watcher_delivered", verdict=answer.verdict)
+        state = seen.outcome.state if seen.outcome else ""
+        log.info("outcome %s: %s", state, answer.verdict, extra=_where(seen) | tracing.ids(seen.traceparent))
         match answer.verdict:
             case "accepted" | "duplicate" | "stale":
                 self._leave(waiting)
@@ -208,6 +222,22 @@ class Delivery:
             return None
         self._backoff.reset()
         return report.answers
+
+
+@contextmanager
+def _spans(jobs: list[Observation]) -> Iterator[None]:
+    """A span of each execution's trace, which names the trace of the request around several."""
+    alone = len(jobs) == 1
+    shared = "" if alone else tracing.new_traceparent()
+    request = None if alone else tracing.ids(shared)["trace_id"]
+    with ExitStack() as stack:
+        for seen in jobs:
+            state = seen.outcome.state if seen.outcome else ""
+            about = {**_where(seen), "state": state, "request_trace_id": request}
+            stack.enter_context(tracing.span("deliver", seen.traceparent, **about))
+        if not alone:
+            stack.enter_context(tracing.span("deliver several", shared, outcomes=len(jobs)))
+        yield
 
 
 def strip(outcome: Outcome, reason: str) -> Outcome:

@@ -49,7 +49,7 @@ class Stops:
 
     async def _stop(self, request: StopRequest) -> None:
         metrics.count("watcher_stop_requests", reason=request.reason)
-        where = {"execution_id": request.execution_id, "call_id": request.call_id}
+        where = {"execution_id": request.execution_id, "step": request.step, "call_id": request.call_id}
         async with self._gate:
             try:
                 await self._runtime.stop(request.handle, request.reason)

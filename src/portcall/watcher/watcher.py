@@ -67,6 +67,10 @@ class Watcher:
                 task.cancel()
             await asyncio.wait(tasks, timeout=5.0)
 
+    async def ready(self) -> bool:
+        """Whether it has seen both sides once, and reaches them now."""
+        return self.comparer.completed and not (self.comparer.failing or self.delivery.failing)
+
     async def _observe(self) -> None:
         """Take in what the runtime notifies. A stream that ends or fails is opened again, and lists anew."""
         backoff = Backoff()

@@ -22,8 +22,10 @@ from portcall.ids import event_id
 from portcall.model.api import Command
 from portcall.model.ending import done_by
 from portcall.model.event import CallDone, CallParked, CommandDeferred, Error, Reported, encode
+from portcall.observe import tracing
 from portcall.observe.secrets import redact
 from portcall.tool.port import Call, Deferred, Done, Parked, Services, ToolKind
+from portcall.worker.keychain import Keychain
 from portcall.worker.log_tail import LogTail
 
 log = logging.getLogger("portcall.worker")
@@ -67,7 +69,7 @@ class Executor:
 
     async def _attempt(self, command: Command, services: Services, output: LogTail) -> Reported:
         kind = self._kind(command)
-        call = prepare(command, kind)
+        call = prepare(command, kind, services)
         result = await kind.start(call, services)
         match result:
             case Done():
@@ -165,13 +167,18 @@ class Executor:
         }
 
 
-def prepare(command: Command, kind: ToolKind) -> Call:
+def prepare(command: Command, kind: ToolKind, services: Services) -> Call:
     """Render the inputs, then the fields, which see the inputs by name and as `input`; check both."""
-    inputs = _render_each(command, command.input, command.scope, frozenset(), "input ")
+    keychain = Keychain(services)
+    inputs = _render_each(
+        command, command.input, {"keychain": keychain, **command.scope}, frozenset(), "input "
+    )
     scope = {**command.scope, **inputs, "input": inputs} if inputs else command.scope
     if command.expects:
         _check_expects(command, scope)
-    fields = _render_each(command, command.tool, scope, kind.raw, "")
+    fields = _render_each(command, command.tool, {"keychain": keychain, **scope}, kind.raw, "")
+    if keychain.failure is not None:
+        raise keychain.failure
     return Call(
         call_id=command.call_id,
         execution_id=command.execution_id,
@@ -187,7 +194,7 @@ def prepare(command: Command, kind: ToolKind) -> Call:
         input=inputs,
         scope=scope,
         grown=command.grown,
-        traceparent=command.traceparent,
+        traceparent=tracing.current() or command.traceparent,
     )
 
 
@@ -199,7 +206,7 @@ def _render_each(
         try:
             rendered[name] = value if name in raw else render(value, scope)
         except ExpressionError as error:
-            raise ToolError(f"Step {command.step}, {what}{name}: {error.message}", kind="config") from error
+            raise ToolError(f"{_at(command)}, {what}{name}: {error.message}", kind="config") from error
     return rendered
 
 
@@ -208,8 +215,21 @@ def _validate(command: Command, config: type[BaseModel], fields: dict[str, Any])
         return config.model_validate(fields)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
-        said = "; ".join(f"{'.'.join(map(str, p['loc'])) or command.kind}: {p['msg']}" for p in problems[:5])
-        raise ToolError(f"Step {command.step}, {command.kind}: {said}", kind="config") from error
+        said = "; ".join(_problem(command, fields, p["loc"], p["msg"]) for p in problems[:5])
+        raise ToolError(f"{_at(command)}, {command.kind}: {said}", kind="config") from error
+
+
+def _problem(command: Command, fields: Mapping[str, Any], place: tuple[int | str, ...], said: str) -> str:
+    """What is wrong with a field; an expression that came to nothing is the likeliest cause."""
+    name = ".".join(map(str, place)) or command.kind
+    written = command.tool.get(str(place[0])) if place else None
+    if isinstance(written, str) and fields.get(str(place[0]), "") is None:
+        return f"{name} needs a value, and {written} is undefined or null"
+    return f"{name}: {said}"
+
+
+def _at(command: Command) -> str:
+    return f"Step {command.step} (line {command.line})" if command.line else f"Step {command.step}"
 
 
 def _check_expects(command: Command, scope: Mapping[str, Any]) -> None:

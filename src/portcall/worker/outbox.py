@@ -21,6 +21,7 @@ log = logging.getLogger("portcall.worker")
 class _Entry:
     event: Reported
     size: int
+    step: str = ""
     reduced: bool = False
 
 
@@ -39,9 +40,9 @@ class Outbox:
     def full(self) -> bool:
         return len(self._entries) >= self._limit
 
-    def add(self, event: Reported, size: int) -> None:
-        """`size` in bytes, as encoded."""
-        self._entries.append(_Entry(event, size))
+    def add(self, event: Reported, size: int, step: str = "") -> None:
+        """`size` in bytes, as encoded. `step` is for the log."""
+        self._entries.append(_Entry(event, size, step))
 
     def batch(self) -> list[Reported]:
         """The oldest facts: at least one, within the bounds of a request."""
@@ -67,7 +68,7 @@ class Outbox:
             if answer is None or (answer.verdict == "refused" and _reduce(entry, answer.message)):
                 again.append(entry)
             else:
-                _tell(entry.event, answer)
+                _tell(entry, answer)
                 over.append(entry.event)
         self._entries.extendleft(reversed(again))
         self._singly = max(0, self._singly - count)
@@ -93,7 +94,7 @@ def _reduce(entry: _Entry, reason: str) -> bool:
         event, status="error", data=None, outcome=None, log_tail=None, error=_refused(why, step)
     )
     entry.size, entry.reduced = len(encode(entry.event)), True
-    log.error("%s", why, extra=_where(event))
+    log.error("%s", why, extra=_where(entry))
     return True
 
 
@@ -101,15 +102,17 @@ def _refused(why: str, step: str | None) -> Error:
     return Error(kind="result", message=why, step=step)
 
 
-def _tell(event: Reported, answer: Answer) -> None:
+def _tell(entry: _Entry, answer: Answer) -> None:
+    event = entry.event
     if answer.verdict in {"refused", "unknown"}:
         log.error(
             "The server answered %s to %s: %s", answer.verdict, type_of(event), answer.message,
-            extra=_where(event),
+            extra=_where(entry),
         )  # fmt: skip
     elif answer.verdict == "stale":
-        log.info("The call had ended or gone elsewhere: %s was stale", type_of(event), extra=_where(event))
+        log.info("The call had ended or gone elsewhere: %s was stale", type_of(event), extra=_where(entry))
 
 
-def _where(event: Reported) -> dict[str, str]:
-    return {"execution_id": event.execution_id, "call_id": event.call_id}
+def _where(entry: _Entry) -> dict[str, str]:
+    event = entry.event
+    return {"execution_id": event.execution_id, "step": entry.step, "call_id": event.call_id}

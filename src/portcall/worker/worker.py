@@ -20,7 +20,7 @@ from portcall.clock import Clock
 from portcall.errors import PortcallError, TooLargeError, UsageError
 from portcall.model.api import ClaimRequest, Command
 from portcall.model.event import CallDone, CallParked, CommandDeferred, Error, Reported
-from portcall.observe import metrics
+from portcall.observe import metrics, tracing
 from portcall.observe.secrets import add_secret
 from portcall.runtime.port import Runtime
 from portcall.tool.port import Services, ToolKind
@@ -80,6 +80,7 @@ class Worker:
         self._stops: set[asyncio.Task[None]] = set()
         self._backoff = Backoff()
         self._claims = Backoff()
+        self._failing: set[str] = set()
 
     @property
     def slots(self) -> int:
@@ -94,6 +95,10 @@ class Worker:
     def in_flight(self) -> list[Command]:
         """The commands that run here now."""
         return [held.command for held in self._running]
+
+    async def ready(self) -> bool:
+        """Whether the server has answered what it was asked last."""
+        return not self._failing
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain: no claims, wait for what runs, report it, and end."""
@@ -135,7 +140,9 @@ class Worker:
         claim = ClaimRequest(worker_id=self._worker_id, slots=free) if free else None
         self._asked += free
         try:
-            report = await self._client.report(events, claim)
+            with self._span(events):
+                report = await self._client.report(events, claim)
+            self._failing.discard("report")
         except _REFUSALS as error:
             self._over(self._outbox.refuse(len(events), _said(error)))
             return
@@ -159,6 +166,7 @@ class Worker:
         request = ClaimRequest(worker_id=self._worker_id, slots=free, wait_seconds=self._claim_wait)
         try:
             commands = await self._client.claim(request)
+            self._failing.discard("claim")
             if commands or self._leases.now() - sent >= min(1.0, self._claim_wait / 2):
                 self._claims.reset()
             else:  # an answer at once without commands: the server does not wait, so this side does
@@ -172,7 +180,15 @@ class Worker:
             self._wake.set()
         self._take(commands, sent)
 
+    def _span(self, events: list[Reported]) -> tracing.span:
+        """A request with one fact belongs to the trace of its execution."""
+        held = self._leases.held.get(events[0].call_id) if len(events) == 1 else None
+        if held is None:
+            return tracing.span("report", events=len(events))
+        return tracing.span("report", held.command.traceparent, **where(held.command))
+
     async def _wait_for_server(self, backoff: Backoff, what: str, error: Exception) -> None:
+        self._failing.add(what)
         level = logging.WARNING if backoff.fresh else logging.DEBUG
         log.log(level, "The %s failed and is tried again until it succeeds: %s", what, _said(error))
         metrics.count("worker_server_errors", request=what)
@@ -214,7 +230,8 @@ class Worker:
         try:
             if before is not None and before.task is not None:
                 await asyncio.wait({before.task})
-            fact = await self._executor.run(command, self._services(held, output), output)
+            with tracing.span(f"call {command.kind}", command.traceparent, **where(command)):
+                fact = await self._executor.run(command, self._services(held, output), output)
         except asyncio.CancelledError:
             if held.ended in {None, "stop"}:
                 fact = self._interrupted(held, output)
@@ -241,9 +258,7 @@ class Worker:
         """A credential, whose values are blanked in logs and messages from now on."""
         assert self._credential is not None  # noqa: S101 - for the type checker; see `_services`
         found = self._credential(name)
-        for key, value in found.items():
-            if isinstance(value, str) and key not in _SHOWN:
-                add_secret(value)
+        _hide(found)
         return found
 
     def _interrupted(self, held: Held, output: LogTail) -> Fact:
@@ -258,7 +273,8 @@ class Worker:
         return self._executor.weigh(command, event)
 
     def _put(self, fact: Fact) -> None:
-        self._outbox.add(fact.event, fact.size)
+        held = self._leases.held.get(fact.event.call_id)
+        self._outbox.add(fact.event, fact.size, held.command.step if held else "")
         self._wake.set()
         match fact.event:
             case CallDone(status=status):
@@ -327,6 +343,19 @@ class Worker:
                 "take over",
                 len(self._running), len(self._outbox),
             )  # fmt: skip
+
+
+def _hide(value: Any) -> None:
+    """Blank the text in a credential, at any depth."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in _SHOWN:
+                _hide(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _hide(inner)
+    elif isinstance(value, str):
+        add_secret(value)
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:

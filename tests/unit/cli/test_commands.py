@@ -39,7 +39,7 @@ def test_run_drives_the_execution_to_its_end(install: Install, capsys: Capture) 
     assert engine.driven == [{request.execution_id}]
     assert engine.options["slots"] == 3
     out = capsys.readouterr().out
-    assert '  work: {"result":{"ok":true}}' in out
+    assert '\n  work:\n    result: {"ok": true}\n' in out
     assert f"portcall replay {request.execution_id}" in out
 
 

@@ -5,8 +5,27 @@ from hypothesis import strategies as st
 
 from portcall.cli.rows import capacity, header, in_flight, rows
 from portcall.model.api import ExecutionView, LoopView, StepView
+from portcall.model.outcome import Evidence, data_of, outcome
 
 from . import views
+
+
+def test_a_container_that_has_ended_shows_its_own_result() -> None:
+    view = views.ended()
+    work = view.steps["work"]
+    work.data = data_of(outcome("succeeded", result={"mae": 2.05}, evidence=Evidence(level="full")))
+    assert rows(view, views.NOW)[1].detail == '{"mae":2.05}'
+    work.data = data_of(outcome("succeeded", exit_code=0, evidence=Evidence(level="full")))
+    assert rows(view, views.NOW)[1].detail == "exit code 0"
+
+
+def test_attempts_and_runs_are_named() -> None:
+    view = views.ended()
+    row = rows(view, views.NOW)[1]
+    assert (row.attempts, row.tries) == ("2", "2 attempts")
+    view.steps["work"].runs = 3
+    row = rows(view, views.NOW)[1]
+    assert (row.attempts, row.tries) == ("2 (run 3)", "run 3 · 2 attempts")
 
 
 def test_the_header_says_who_and_how_far() -> None:

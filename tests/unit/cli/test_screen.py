@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from portcall.cli.screen import screen, table
+from portcall.cli.screen import Steady, screen, table
+from portcall.model.api import StepView
 
 from . import views
 
@@ -42,10 +44,23 @@ def test_what_matters_is_there_at_every_width(width: int) -> None:
         "slots 0/1 busy · 7 containers in flight",
         "profile",
         "12/40",
-        "attempt 3",
+        "3 attempts · It used more",
         "pid 4012",
     ):
         assert word in text
+
+
+def test_a_repeated_call_says_why_and_with_what() -> None:
+    view = views.pipeline()
+    call = msgspec.structs.replace(views.parked(1), attempt=2, after="failed_oom", grown={"memory": "96Mi"})
+    view.steps["train"] = StepView(status="parked", kind="container", attempts=2, calls=[call])
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(screen(view, views.NOW, 100, 30, None))
+    assert "attempt 2 · memory 96Mi, after failed_oom · started · pid 4001" in stream.getvalue()
+
+
+def test_the_cursor_stays_to_be_seen() -> None:
+    assert not Steady(force_terminal=True).show_cursor(show=False)
 
 
 def test_a_narrow_screen_leaves_the_kind_out() -> None:
@@ -65,6 +80,6 @@ def test_a_terminal_gets_colours() -> None:
 def test_a_table_folds_and_never_cuts() -> None:
     stream = io.StringIO()
     long = "x" * 80
-    Console(file=stream, width=60).print(table(("ID", ">N"), [(long, "1")]))
+    Console(file=stream, width=60).print(table(("PLAYBOOK", ">N"), [(long, "1")]))
     assert stream.getvalue().count("x") == 80
     assert isinstance(table(("A",), [("b",)]).columns[0].header, Text)

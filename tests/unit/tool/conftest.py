@@ -28,14 +28,18 @@ class Bench:
     credentials: dict[str, dict[str, Any]] = field(default_factory=dict)
     runtime: Runtime | None = None
     mine: bool = True
+    stopping: bool = False
 
     def services(self) -> Services:
         async def still_mine() -> bool:
             return self.mine
 
+        cancelled = asyncio.Event()
+        if self.stopping:
+            cancelled.set()
         return Services(
             log=self.log.append,
-            cancelled=asyncio.Event(),
+            cancelled=cancelled,
             still_mine=still_mine,
             runtime=self.runtime,
             credential=self.credentials.__getitem__,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from portcall.errors import RejectedError, ToolError, UnavailableError
 from portcall.ids import job_name
 from portcall.model.outcome import Evidence, Handle, Timings, data_of, outcome
-from portcall.runtime.port import JobSpec
+from portcall.runtime.port import JobSpec, Observation
 from portcall.tool.container import Container
 from portcall.tool.container_config import ContainerConfig
 from portcall.tool.port import Deferred, Done, Parked
@@ -32,6 +32,14 @@ class Recorder:
             raise self.error
         self.specs.append(spec)
         return Handle(runtime=self.name, name=spec.name, uid="u")
+
+    async def get(self, name: str) -> Observation | None:
+        """What was dispatched before."""
+        made = [spec for spec in self.specs if spec.name == name]
+        if not made:
+            return None
+        handle = Handle(runtime=self.name, name=name, uid="u")
+        return Observation(handle=handle, call_id=made[0].call_id, execution_id="1", phase="started")
 
 
 class Fixed:
@@ -131,6 +139,19 @@ def test_without_the_lease_nothing_is_created(bench: Any) -> None:
     bench.runtime, bench.mine = Recorder(), False
     assert isinstance(bench.run("container", {}), Deferred)
     assert bench.runtime.specs == []
+
+
+def test_a_call_that_is_to_stop_creates_nothing_but_finds_what_was_created(bench: Any) -> None:
+    bench.runtime, bench.stopping = Recorder(), True
+    with pytest.raises(ToolError, match="cancelled before it began") as raised:
+        bench.run("container", {})
+    assert raised.value.kind == "cancelled"
+    assert bench.runtime.specs == []
+    bench.stopping = False
+    begun = bench.run("container", {})
+    bench.stopping = True
+    assert bench.run("container", {}) == begun
+    assert len(bench.runtime.specs) == 1
 
 
 SECRET = {"env": [{"name": "T", "value_from": {"secret_name": "ml", "secret_key": "token"}}]}

@@ -17,6 +17,7 @@ from portcall import ids
 from portcall.errors import TooLargeError, ToolError, UnavailableError
 from portcall.model.api import Command
 from portcall.model.event import CallDone, Reported
+from portcall.model.outcome import Handle
 from portcall.observe.secrets import forget_secrets
 from portcall.runtime.port import JobSpec
 from portcall.testing.fake_client import FakeClient
@@ -407,6 +408,35 @@ def test_a_tool_may_end_by_itself_when_it_is_asked_to_stop() -> None:
         return client
 
     assert only(run_fast(main())).data == "saved"
+
+
+def test_a_container_that_is_being_dispatched_is_not_given_up_when_it_is_to_stop() -> None:
+    """Only the end of the dispatch tells whether there is a Job, which the watcher then stops."""
+
+    class Slow(FakeRuntime):
+        async def dispatch(self, spec: JobSpec) -> Handle:
+            handle = await super().dispatch(spec)
+            await asyncio.sleep(15)
+            return handle
+
+    async def main() -> None:
+        client, clock = FakeClient(), LoopClock()
+        client.offer(command(1, "container"))
+        client.to_stop.add(command(1).call_id)
+        async with working(client, runtime=Slow(clock)):
+            await client.until(lambda: bool(client.posted))
+        assert (len(client.parked), client.done) == (1, {})
+
+    run_fast(main())
+
+
+def test_a_command_that_comes_to_be_stopped_says_so_to_its_tool() -> None:
+    async def look(call: Call, services: Services) -> Result:
+        del call
+        return Done(services.cancelled.is_set())
+
+    client = finish([command(1, "look", stop=True), command(2, "look")], kinds(look=look))
+    assert sorted(done.data for done in client.done.values()) == [False, True]
 
 
 def test_a_lost_call_ends_without_a_word() -> None:

@@ -185,6 +185,7 @@ class ProcessRuntime:
             phase=phase,
             since=since,
             where="" if container is None else f"pid {container.pid}",
+            traceparent=spec.traceparent,
             outcome=None if found.exit is None else self._outcome(found, handle),
             acknowledged=found.acknowledged,
         )

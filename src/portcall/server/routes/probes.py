@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from portcall.errors import UnavailableError
+from portcall.errors import PortcallError, UnavailableError
 from portcall.observe import metrics
 from portcall.server.endpoint import Endpoint, Server
 
@@ -38,8 +39,20 @@ async def _readyz(server: Server, _request: Request, _query: Any) -> Health:
     return Health()
 
 
-async def _metrics(_server: Server, _request: Request, _query: Any) -> Response:
+async def _metrics(server: Server, _request: Request, _query: Any) -> Response:
+    if server.measure is not None:
+        await _measure(server.measure)
     return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+
+async def _measure(measure: Callable[[], Awaitable[None]]) -> None:
+    """A store that is away is itself to be seen in the metrics."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await measure()
+    except (PortcallError, TimeoutError) as error:
+        _log.warning("The store could not be read for the metrics: %s", error or type(error).__name__)
+        metrics.gauge("store_up", 0)
 
 
 ENDPOINTS = (

@@ -48,7 +48,7 @@ CREATE TABLE call (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX call_parked ON call (execution_id) WHERE status = 'parked';
-CREATE INDEX call_stop ON call (stop_seq) WHERE stop_seq IS NOT NULL AND status <> 'closed';
+CREATE INDEX call_stop ON call (stop_seq) WHERE stop_seq IS NOT NULL;
 
 CREATE TABLE command (
     id           INTEGER PRIMARY KEY,    -- order of the queue
