@@ -145,6 +145,7 @@ async def run_server(settings: Settings) -> None:
     engine = Engine(store, load_playbook, lease_seconds=settings.lease_seconds)
     store.on_lost = engine.drop_cache
     store.open()
+    await engine.spare_leases()
     stop = _stop_on_signals()
     timers = asyncio.create_task(_keep_timers(engine, stop))
     try:

@@ -165,7 +165,10 @@ class Local:
         if not await self.client.may_use(execution_ids, "container"):
             await stop.wait()
             return
-        watcher = app.make_watcher(self.client, self.runtime, known=execution_ids.__contains__)
+        # A process that died may have left Jobs of executions that have ended: they are let go here.
+        left = {each.execution_id for each in await self.runtime.list()} - execution_ids
+        known = execution_ids | await self.client.have_ended(left)
+        watcher = app.make_watcher(self.client, self.runtime, known=known.__contains__)
         await watcher.run(stop)
 
     def _credential(self, name: str) -> Mapping[str, Any]:

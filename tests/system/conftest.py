@@ -114,6 +114,25 @@ class Process:
             stream.close()
 
 
+class Bell:
+    """A named pipe: what runs elsewhere writes lines to it, for which a test waits."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def until(self, lines: int = 1) -> None:
+        heard = 0
+        while heard < lines:
+            ready, _, _ = select.select([self._fd], [], [], GUARD_SECONDS)
+            assert ready, f"{heard} of {lines} lines came through {self.path}"
+            heard += os.read(self._fd, 4096).count(b"\n")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 def playbook(*steps: dict[str, Any]) -> str:
     described = {"apiVersion": "noetl.io/v2", "kind": "Playbook", "workflow": list(steps)}
     return json.dumps(described | {"metadata": {"name": "system", "path": "test/system"}})
@@ -147,6 +166,7 @@ class Site:
         self.ran = folder / "ran"
         self.url = ""
         self._processes: list[Process] = []
+        self._bells: list[Bell] = []
         mine = {key: value for key, value in os.environ.items() if not key.startswith("PORTCALL_")}
         self.env = {**mine, "RAN": str(self.ran), "NO_COLOR": "1"}
 
@@ -193,6 +213,8 @@ class Site:
         """End every process, and every container that is left."""
         for process in self._processes:
             process.close()
+        for bell in self._bells:
+            bell.close()
         for start in self.folder.glob("*/pc-*/start.json"):
             supervisor = ProcessId.parse(json.loads(start.read_bytes())["supervisor"])
             supervisor.signal(signal.SIGKILL)
@@ -288,6 +310,11 @@ class Site:
         (found,) = self.jobs()
         return found
 
+    def bell(self) -> Bell:
+        self._bells.append(Bell(self.folder / f"bell{len(self._bells)}"))
+        return self._bells[-1]
+
+    playbook = staticmethod(playbook)
     process_of = staticmethod(process_of)
     gone = staticmethod(gone)
     kinds = staticmethod(kinds)

@@ -59,7 +59,6 @@ def an_end_from_the_worker(events: list[Any], *_: Any) -> bool:
     return any(type(event).__name__ == "CallDone" and event.worker_id for event in events)
 
 
-
 def at_dispatch(point: str) -> None:
     from portcall.runtime.process.runtime import ProcessRuntime
 

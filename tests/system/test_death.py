@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import shutil
 import signal
 import sqlite3
@@ -24,16 +22,6 @@ def ended_once(site: Any, execution: str, status: str = "completed") -> Any:
     assert len(site.lines()) == 1
     assert site.kinds(site.log(execution)).count("call.done") == 1
     return view
-
-
-def heard(pipe: Path) -> None:
-    """Wait until somebody has written to the named pipe."""
-    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        ready, _, _ = select.select([descriptor], [], [], 20)
-        assert ready, f"nobody has written to {pipe}"
-    finally:
-        os.close(descriptor)
 
 
 # -- the worker ------------------------------------------------------------------------------------
@@ -92,8 +80,7 @@ def test_a_worker_sleeps_around_its_create_and_wakes_after_the_end(site: Any, at
 
 def test_a_worker_dies_while_it_runs_a_short_tool(site: Any) -> None:
     site.serve()
-    pipe = site.folder / "running"
-    os.mkfifo(pipe)
+    running = site.bell()
     code = f"""
 with open({str(site.ran)!r}, "a+") as file:
     file.write("ran\\n")
@@ -101,12 +88,12 @@ with open({str(site.ran)!r}, "a+") as file:
     result = {{"times": len(file.readlines())}}
 if result["times"] == 1:
     import time
-    open({str(pipe)!r}, "w").write("running")
+    open({str(running.path)!r}, "w").write("running\\n")
     time.sleep(60)
 """
     worker = site.work()
     execution = site.exec({"step": "start", "tool": {"kind": "python", "code": code}})
-    heard(pipe)
+    running.until()
     worker.kill()
     site.work()
     view = site.ended(execution)
@@ -245,14 +232,35 @@ def test_the_runtime_is_away_for_a_while(site: Any) -> None:
     execution = site.exec(start, site.container("true", "work"), side)
     log = site.until(
         execution,
-        lambda log: "command.deferred" in site.kinds(log)
-        and any(getattr(event, "data", None) == 7 for event in log),
+        lambda log: (
+            "command.deferred" in site.kinds(log) and any(getattr(event, "data", None) == 7 for event in log)
+        ),
     )
     assert "call.parked" not in site.kinds(log)
     disk.unlink()
     disk.mkdir()
     assert site.ended(execution).status == "completed"
     assert len(site.lines()) == 1
+
+
+def test_a_success_that_waited_past_its_deadline_is_a_success(site: Any) -> None:
+    site.serve()
+    site.work()
+    watcher = site.watch()
+    with site.closed_gate() as open_gate:
+        execution = site.exec(site.container(site.passing, timeout_seconds=600))
+        site.until_fact(execution, "call.progress")
+        watcher.kill()
+        with closing(sqlite3.connect(site.db)) as connection, connection:
+            assert connection.execute("UPDATE timer SET due_at = 0 WHERE kind = 'overdue'").rowcount == 1
+        site.until_fact(execution, "call.overdue")
+        supervisor = site.process_of(site.job(), "supervisor")
+        open_gate()
+        site.gone(supervisor)
+        assert "call.done" not in site.kinds(site.log(execution))
+        site.watch()
+        outcome = ended_once(site, execution).steps["start"].outcome
+        assert outcome.state == "succeeded"
 
 
 @pytest.mark.parametrize("when", ["running", "ended"])

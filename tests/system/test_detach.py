@@ -23,6 +23,13 @@ workflow:
 """
 
 
+def gate_of(site: Any) -> Path:
+    """A pipe at which the container waits until somebody writes to it."""
+    gate = Path(site.folder) / "gate"
+    os.mkfifo(gate)
+    return gate
+
+
 def detach(site: Any, gate: Path, code: int = 0) -> dict[str, Any]:
     """What `run --detach --json` prints, once the container is known to run."""
     values = ["--set", f"gate={gate}", "--set", f"code={code}"]
@@ -52,7 +59,7 @@ def wait(site: Any, execution: str) -> str:
 
 
 def test_it_goes_on_alone_and_is_seen_from_elsewhere(site: Any) -> None:
-    gate = site.gate()
+    gate = gate_of(site)
     started = detach(site, gate)
     execution, db = started["execution_id"], ["--db", str(site.db)]
     assert started["status"] == "running"
@@ -75,7 +82,7 @@ def test_it_goes_on_alone_and_is_seen_from_elsewhere(site: Any) -> None:
 
 
 def test_it_fails_as_it_would_have_in_front(site: Any) -> None:
-    gate = site.gate()
+    gate = gate_of(site)
     started = detach(site, gate, code=3)
     open_gate(gate)
     wait(site, started["execution_id"])
@@ -85,7 +92,7 @@ def test_it_fails_as_it_would_have_in_front(site: Any) -> None:
 
 
 def test_its_process_says_in_the_log_how_it_ended(site: Any) -> None:
-    gate = site.gate()
+    gate = gate_of(site)
     started = detach(site, gate)
     open_gate(gate)
     wait(site, started["execution_id"])
@@ -98,7 +105,7 @@ def test_its_process_says_in_the_log_how_it_ended(site: Any) -> None:
 
 
 def test_it_is_cancelled_from_elsewhere(site: Any) -> None:
-    started = detach(site, site.gate())
+    started = detach(site, gate_of(site))
     execution = started["execution_id"]
     assert site.cli("cancel", execution, "--db", str(site.db)) == f"Execution {execution}: cancelled.\n"
     view = shown(site, execution)

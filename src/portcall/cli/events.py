@@ -9,6 +9,7 @@ import msgspec
 
 from portcall.cli import options, session
 from portcall.cli.target import Target, resolve
+from portcall.cli.terminal import Terminal, out
 from portcall.cli.text import compact, time_of_day
 from portcall.client.port import Client
 from portcall.model.event import Event, ExecutionEnded, encode, type_of
@@ -40,16 +41,26 @@ async def _print(target: Target, text: str, *, as_json: bool, follow: bool) -> N
 
 async def _pages(client: Client, execution_id: str, *, as_json: bool, follow: bool) -> None:
     seq = 0
+    terminal = out()
     while True:
         wait = PATIENCE_SECONDS if follow else 0
         events = await client.events(execution_id, after=seq, wait_seconds=wait)
         for event in events:
             seq = event.seq
-            click.echo(encode(event).decode() if as_json else line(event))
+            if as_json:
+                click.echo(encode(event).decode())
+            else:
+                terminal.line(fitted(line(event), terminal))
         if any(isinstance(event, ExecutionEnded) for event in events):
             follow = False
         if not events and not follow:
             return
+
+
+def fitted(text: str, terminal: Terminal) -> str:
+    """One line of the terminal for each event; a pipe gets it uncut."""
+    fits = not terminal.tty or len(text) <= terminal.width
+    return text if fits else text[: terminal.width - 1] + "…"
 
 
 def line(event: Event) -> str:

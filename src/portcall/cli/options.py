@@ -66,7 +66,7 @@ def engine(function: F) -> F:
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
             envvar="PORTCALL_LOG_LEVEL",
-            help="Write log records of this severity and above to stderr; none if not given. [PORTCALL_LOG_LEVEL]",
+            help="Write log records from this level on to stderr; none if not given. [PORTCALL_LOG_LEVEL]",
         ),
         click.option(
             "--log-format",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from portcall.cli.text import clean
+from portcall.cli.text import clean, one_line
 
 CONTAINER = frozenset({"terminal_state", "exit_code", "job_uid", "result"})
 """By these keys the data of a container is known, as `model.outcome.data_of` makes it."""
@@ -48,7 +48,7 @@ def _block(data: Any, width: int, depth: int) -> Iterator[str]:
         yield from _wrapped(data if isinstance(data, str) else flat, width)
     elif isinstance(data, dict):
         for key, value in data.items():
-            yield from _entry(f"{clean(str(key))}:", value, width, depth)
+            yield from _entry(f"{one_line(str(key))}:", value, width, depth)
     else:
         for value in data:
             yield from _entry("-", value, width, depth)
@@ -57,7 +57,7 @@ def _block(data: Any, width: int, depth: int) -> Iterator[str]:
 def _entry(head: str, value: Any, width: int, depth: int) -> Iterator[str]:
     """`head value` on one line if it fits; else what follows is indented below it, or hangs."""
     lines = list(_block(value, width - 2, depth + 1))
-    inner = isinstance(value, dict | list) and len(lines) > 1
+    inner = isinstance(value, dict | list) and lines != [_flat(value)]
     if head == "-" or (not inner and len(lines) == 1 and len(head) + 1 + len(lines[0]) <= width):
         yield f"{head} {lines[0]}".rstrip()
         yield from (f"  {line}" for line in lines[1:])

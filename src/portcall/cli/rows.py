@@ -176,7 +176,8 @@ def _children(step: StepView, now: datetime, left: int) -> list[Row]:
     shown = calls if len(calls) <= left else calls[: left - 1]
     table = [_child(call, now) for call in shown]
     if len(shown) < len(calls):
-        table.append(Row("parked", "…", detail=f"{len(calls) - len(shown)} more", child=True))
+        count = max(len(calls), _parked(step)) - len(shown)
+        table.append(Row("parked", "…", detail=f"{count} more", child=True))
     return table
 
 

@@ -167,6 +167,10 @@ class CommandExpired(_Event, kw_only=True, tag="command.expired"):
     call_id: str
     worker_id: str
     claim: int
+    reason: Annotated[
+        Literal["lease", "resumed"],
+        Meta(description="Its lease has ended, or the process that held it was seen to be gone."),
+    ] = "lease"
 
 
 class CallParked(_Event, kw_only=True, tag="call.parked"):

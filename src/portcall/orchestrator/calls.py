@@ -118,7 +118,8 @@ def _judge(decision: Decision, spot: Spot, done: e.CallDone) -> None:
                 _follow(decision, spot, rule, scope)
                 return
     if frame.ok:
-        _go_on(decision, spot)
+        _set(decision, spot)
+        _next(decision, spot)
     else:
         _fail(decision, spot, done.error or Error(kind=done.status, message=f"it ended as {done.status}"))
 
@@ -133,6 +134,8 @@ def _scope(decision: Decision, spot: Spot) -> Scope:
 def _follow(decision: Decision, spot: Spot, rule: Rule, scope: Scope) -> None:
     """Do what a policy rule says."""
     then, frame, name = rule.then, spot.frame, spot.step.name
+    if then.do not in ("retry", "fail"):
+        _set(decision, spot)
     decision.apply_set(then.set, scope)
     match then.do:
         case "retry":
@@ -153,7 +156,7 @@ def _follow(decision: Decision, spot: Spot, rule: Rule, scope: Scope) -> None:
         case "break":
             _finish(decision, spot, of_frame(frame), forgiven=True)
         case "continue":
-            _go_on(decision, spot)
+            _next(decision, spot)
 
 
 def _jump(decision: Decision, spot: Spot, then: Then) -> None:
@@ -175,11 +178,15 @@ def _move(decision: Decision, spot: Spot, position: int) -> None:
     issue(decision, spot, position)
 
 
-def _go_on(decision: Decision, spot: Spot) -> None:
-    """The tool's `set`, then the next tool of the list, or the end of this pass."""
-    frame = spot.frame
-    if spot.tool.set and frame.ok:
+def _set(decision: Decision, spot: Spot) -> None:
+    """The tool's own `set`."""
+    if spot.tool.set:
         decision.apply_set(spot.tool.set, _scope(decision, spot))
+
+
+def _next(decision: Decision, spot: Spot) -> None:
+    """The next tool of the list, or the end of this pass."""
+    frame = spot.frame
     if frame.position + 1 < len(spot.step.tools):
         _move(decision, spot, frame.position + 1)
     else:
@@ -197,8 +204,11 @@ def _finish(decision: Decision, spot: Spot, output: Output, *, forgiven: bool) -
         loops.iteration_ended(decision, spot, output, forgiven=forgiven)
 
 
-def expired(decision: Decision, call: CallState) -> None:
-    """The worker of a call is gone. A container is dispatched again under the same call by the queue."""
+def expired(decision: Decision, call: CallState, event: e.CommandExpired) -> None:
+    """The worker of a call is gone. A container is dispatched again under the same call by the queue.
+
+    A call that takes its worker down again and again is given up; who resumes is not counted.
+    """
     if call.kind == "container" or decision.state.status != "running":
         return
     spot = _spot(decision, call)
@@ -206,7 +216,8 @@ def expired(decision: Decision, call: CallState) -> None:
         return
     frame = spot.frame
     if frame.retries.get("expired", 0) < retry.EXPIRED_RETRIES:
-        issue(decision, spot, frame.position, retry.Again("expired", 0.0, frame.grown))
+        cause = "expired" if event.reason == "lease" else "resumed"
+        issue(decision, spot, frame.position, retry.Again(cause, 0.0, frame.grown))
         return
     message = f"the worker of step {call.step!r} vanished {retry.EXPIRED_RETRIES + 1} times while it ran"
     _fail(decision, spot, Error(kind="worker_lost", message=message, step=call.step))

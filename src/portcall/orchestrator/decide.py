@@ -60,7 +60,7 @@ class Decision:
                 if self.state.status == "running":
                     calls.ended(self, call, event)
             case e.CommandExpired() if call is not None:
-                calls.expired(self, call)
+                calls.expired(self, call, event)
             case e.CallOverdue() if call is not None:
                 ending.overdue(self, call)
             case e.ExecutionCancelRequested():
@@ -113,7 +113,7 @@ class Decision:
         try:
             values = self.input_of(Spot(step, run))
             scope = Scope(self.state, step, run, frame, output, values, ended=True)
-            if output.ok:
+            if going_on:
                 self.apply_set(_step_level(step), scope)
             taken = self._choose(step, scope, failed=not going_on)
         except ExpressionError as error:

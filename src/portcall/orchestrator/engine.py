@@ -272,6 +272,11 @@ class Engine:
 
         return await self._store.write(work)
 
+    async def spare_leases(self) -> None:
+        """When a server starts: its own absence says nothing of the workers, so each has a lease to be heard."""
+        lease = self._clock.now().timestamp() + self._lease
+        await self._store.write(lambda tx: tx.run("spare_leases", lease=lease))
+
     # -- watchers ---------------------------------------------------------------------------
 
     async def open_calls(self, runtime: str) -> list[OpenCall]:
@@ -356,7 +361,7 @@ class Engine:
             rows = tx.all("claimed_of_execution", execution=int(execution_id))
             tx.run("own_execution", id=int(execution_id), owner=self._owner)
             for row in rows:
-                self._due.expire(tx, row, effects)
+                self._due.expire(tx, row, effects, "resumed")
 
         await self._store.write(work)
         self._tell(effects)
@@ -369,6 +374,15 @@ class Engine:
             if state is not None:
                 return
             await self._ended.wait(seen, TICK_SECONDS)
+
+    async def have_ended(self, execution_ids: Iterable[str]) -> set[str]:
+        """Those of them that have ended; one that is not in this database has not."""
+
+        def work(tx: Transaction) -> set[str]:
+            rows = {each: tx.one("get_execution", id=number(each)) for each in execution_ids}
+            return {each for each, row in rows.items() if row is not None and row[5] is not None}
+
+        return await self._store.write(work)
 
     async def may_use(self, execution_ids: Iterable[str], kind: str) -> bool:
         """Whether a playbook of these executions has a tool of this kind."""

@@ -8,7 +8,7 @@ from portcall.observe import metrics
 from portcall.store.port import Transaction
 
 MOST = 100_000
-"""Rows that one query goes through: beyond, a gauge stays at what it has seen, and the writer is not held up."""
+"""Rows that one query goes through, so that the writer is not held up: no gauge counts beyond."""
 
 
 @dataclass(frozen=True, slots=True)

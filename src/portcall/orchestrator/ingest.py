@@ -19,8 +19,8 @@ from portcall.errors import NotFoundError, PortcallError
 from portcall.model import event as e
 from portcall.model.api import Answer, Verdict
 from portcall.model.state import ExecutionState, fold
-from portcall.orchestrator.decide import decide
 from portcall.orchestrator import witness
+from portcall.orchestrator.decide import decide
 from portcall.orchestrator.project import Projection
 from portcall.playbook.model import Playbook
 from portcall.store.port import Transaction

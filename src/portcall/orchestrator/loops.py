@@ -63,7 +63,7 @@ def iteration_ended(decision: Decision, spot: Spot, output: Output, *, forgiven:
     step, run, iteration = spot
     assert iteration is not None  # noqa: S101 - a loop's
     error = output.error
-    if output.ok:
+    if output.ok or forgiven:
         mine = {t: v for t, v in step.set.items() if of_iteration(step, t, v)}
         try:
             values = decision.input_of(spot) if mine else None

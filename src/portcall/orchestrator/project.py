@@ -60,17 +60,15 @@ class Projection:
                     self._tx.run("drop_timer", call_id=event.call_id, kind="overdue")
                 case _:
                     pass
-        rows = [
-            {
-                "execution": self._execution,
-                "seq": v.seq,
-                "event_id": v.event_id or None,
-                "body": e.encode(v),
-            }
-            for v in events
-        ]
-        self.bytes = sum(len(row["body"]) for row in rows)
-        self._tx.many("put_event", rows)
+        bodies = [e.encode(event) for event in events]
+        self.bytes = sum(map(len, bodies))
+        self._tx.many(
+            "put_event",
+            [
+                {"execution": self._execution, "seq": v.seq, "event_id": v.event_id or None, "body": body}
+                for v, body in zip(events, bodies, strict=True)
+            ],
+        )
         self._move()
 
     def _move(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from portcall import ids
 from portcall.clock import Clock
@@ -64,7 +64,13 @@ class Timers:
             )
         self._ingest.take(tx, fact, effects)
 
-    def expire(self, tx: Transaction, row: Any, effects: Effects) -> None:
+    def expire(
+        self,
+        tx: Transaction,
+        row: Any,
+        effects: Effects,
+        reason: Literal["lease", "resumed"] = "lease",
+    ) -> None:
         """The worker of a claimed command (its row of `expired_commands`) is gone."""
         call, execution, worker, claim = row
         expired = e.CommandExpired(
@@ -74,5 +80,6 @@ class Timers:
             call_id=call,
             worker_id=worker,
             claim=claim,
+            reason=reason,
         )
         self._ingest.take(tx, expired, effects)

@@ -78,7 +78,7 @@ FROM call c JOIN execution e ON e.id = c.execution_id
 WHERE c.status = 'parked' AND c.runtime = :runtime AND e.owner = :owner
 UNION ALL
 SELECT c.call_id, c.execution_id, c.step, c.handle, c.parked_at, c.stop, c.overdue
-FROM command q JOIN call c ON c.call_id = q.call_id JOIN execution e ON e.id = c.execution_id
+FROM command q CROSS JOIN call c ON c.call_id = q.call_id CROSS JOIN execution e ON e.id = c.execution_id
 WHERE c.status = 'issued' AND c.kind = 'container' AND e.owner = :owner
 
 -- stops
@@ -127,6 +127,9 @@ SELECT call_id, claim, stop FROM command WHERE worker_id = :worker
 
 -- extend_lease
 UPDATE command SET lease_until = :lease WHERE call_id = :call_id AND claim = :claim AND worker_id = :worker
+
+-- spare_leases
+UPDATE command SET lease_until = :lease WHERE worker_id IS NOT NULL AND lease_until < :lease
 
 -- expired_commands
 SELECT call_id, execution_id, worker_id, claim FROM command

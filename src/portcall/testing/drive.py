@@ -9,7 +9,7 @@ assert drive.status == "completed"
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from portcall import ids
 from portcall.model import event as e
@@ -119,11 +119,20 @@ class Drive:
             )
         )
 
-    def expire(self, step: str, iteration: int | None = None) -> list[e.Event]:
+    def expire(
+        self, step: str, iteration: int | None = None, reason: Literal["lease", "resumed"] = "lease"
+    ) -> list[e.Event]:
         """The worker that held the call of a step is gone."""
         call = self.call(step, iteration).call_id
         return self.take(
-            e.CommandExpired(execution_id=self._execution_id, at=self.now, call_id=call, worker_id="w", claim=1)
+            e.CommandExpired(
+                execution_id=self._execution_id,
+                at=self.now,
+                call_id=call,
+                worker_id="w",
+                claim=1,
+                reason=reason,
+            )
         )
 
     def cancel(self) -> list[e.Event]:

@@ -77,6 +77,7 @@ class Comparer:
         await self._stop(found.stop)
         await self._ask(found.ask, sum(call.handle is not None for call in calls))
         await self._inquire(found.strange)
+        log.debug("%d open calls compared with %d Jobs", len(calls), len(jobs))
         metrics.count("watcher_comparisons", result="completed")
         metrics.observe_seconds("watcher_comparison_seconds", (self._clock.now() - began).total_seconds())
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from portcall.errors import ToolError
-from portcall.tool.credential import named
 from portcall.tool.port import Services
 
 
@@ -24,6 +23,8 @@ class Keychain(Mapping[str, Mapping[str, Any]]):
 
     def __getitem__(self, alias: str) -> Mapping[str, Any]:
         if alias not in self._found:
+            from portcall.tool.credential import named  # few playbooks have secrets
+
             try:
                 self._found[alias] = named(alias, self._services)
             except ToolError as error:

@@ -51,6 +51,7 @@ def test_data_is_indented_and_its_text_wrapped() -> None:
         "few": [1, 2],
         "text": "first\nsecond",
         "none": None,
+        "deep": {"a": {"b": 1}},
     }
     assert list(outline({"report": data}, 24)) == [
         "report:",
@@ -66,6 +67,8 @@ def test_data_is_indented_and_its_text_wrapped() -> None:
         "    first",
         "    second",
         "  none: null",
+        "  deep:",
+        '    a: {"b": 1}',
     ]
 
 

@@ -47,6 +47,7 @@ def test_a_loop_beyond_what_a_view_lists_counts_what_runs() -> None:
     step = StepView(status="parked", kind="container", calls=calls, loop=loop)
     view = ExecutionView(execution_id="1", path="p", status="running", started=views.START, steps={"s": step})
     assert in_flight(view) == 1000
+    assert rows(view, views.NOW, 5)[-1].detail == "997 more"
 
 
 def test_each_status_has_its_row_in_the_order_of_the_playbook() -> None:

@@ -125,6 +125,14 @@ def test_a_call_that_takes_its_worker_down_with_it_ends() -> None:
     assert run.known.error.kind == "worker_lost"
 
 
+def test_resuming_is_not_counted_against_a_call() -> None:
+    run = drive("- {step: start, tool: {kind: noop}}")
+    for _ in range(20):
+        run.expire("start", reason="resumed")
+    run.answer("start")
+    assert run.status == "completed"
+
+
 # -- policy rules ---------------------------------------------------------------------------------
 
 

@@ -62,7 +62,9 @@ CREATE TABLE command (
     body         BLOB NOT NULL
 ) STRICT;
 
--- No index beyond: the table holds only what is queued or held now, and every commit would write them.
+-- None over the queue itself: it is read from its head, and every commit would write another page.
+CREATE INDEX command_held ON command (worker_id, lease_until) WHERE worker_id IS NOT NULL;
+CREATE INDEX command_due ON command (not_before) WHERE worker_id IS NULL AND not_before > 0;
 
 CREATE TABLE timer (
     call_id      TEXT NOT NULL REFERENCES call,
