@@ -9,13 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from portcall.observe.metrics import METRICS, Metric
 from portcall.settings import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|(?:src|href|srcset)=\"([^\"]+)\"")
-SETTINGS = re.compile(r"(?<=--write -->\n).*?(?=<!-- settings: end -->)", re.DOTALL)
+GENERATED = re.compile(r"(<!-- (\w+): begin; [^>]* -->\n).*?(?=<!-- \2: end -->)", re.DOTALL)
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
 
@@ -69,15 +70,30 @@ def settings_table() -> str:
     return "\n" + "\n".join(rows) + "\n\n"
 
 
+def metrics_table() -> str:
+    """Every metric under the name by which it is scraped."""
+    rows = ["| metric | labels | what it is |", "|---|---|---|"]
+    rows += [f"| `{exported(one)}` | {', '.join(one.labels)} | {one.help} |" for one in METRICS]
+    return "\n" + "\n".join(rows) + "\n\n"
+
+
+def exported(metric: Metric) -> str:
+    """A histogram is shown by its stem: its samples are `_bucket`, `_sum` and `_count`."""
+    return f"portcall_{metric.name}" + ("_total" if metric.kind == "counter" else "")
+
+
+TABLES = {"settings": settings_table, "metrics": metrics_table}
+
+
 def stale(*, write: bool) -> list[str]:
-    """Says that the table of settings is not current, or makes it so."""
+    """Says that a generated table is not current, or makes it so."""
     page = ROOT / "docs" / "operations.md"
     old = page.read_text()
-    new = SETTINGS.sub(lambda _: settings_table(), old, count=1)
+    new = GENERATED.sub(lambda found: found[1] + TABLES[found[2]](), old)
     if write:
         page.write_text(new)
     elif new != old:
-        return ["docs/operations.md: the settings are not current; run scripts/docs.py --write"]
+        return ["docs/operations.md: its tables are not current; run scripts/docs.py --write"]
     return []
 
 

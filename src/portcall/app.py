@@ -23,6 +23,7 @@ from portcall.tool import registry
 from portcall.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from portcall.observe.metrics import Part
     from portcall.orchestrator.engine import Engine
     from portcall.settings import Settings
     from portcall.watcher.watcher import Watcher
@@ -140,7 +141,7 @@ async def run_server(settings: Settings) -> None:
     from portcall.server.serve import serve
     from portcall.store.sqlite import SqliteStore
 
-    metrics.enable()
+    metrics.enable("server")
     store = SqliteStore(settings.db)
     engine = Engine(store, load_playbook, lease_seconds=settings.lease_seconds)
     store.on_lost = engine.drop_cache
@@ -186,7 +187,7 @@ def _runtime_of(settings: Settings) -> Runtime:
 
 @asynccontextmanager
 async def _watched(
-    settings: Settings, name: str, client: Client, ready: Callable[[], Awaitable[bool]]
+    settings: Settings, part: Part, client: Client, ready: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[None]:
     """Probes and metrics of a process that serves nothing else, when a port is given for them."""
     if settings.metrics_port is None:
@@ -196,16 +197,23 @@ async def _watched(
     from portcall.server.app import PROBES, create_app
     from portcall.server.serve import serve
 
-    metrics.enable()
+    metrics.enable(part)
     ended, listening = asyncio.Event(), asyncio.Event()
 
     def on_listening(url: str) -> None:
-        _say(f"portcall {name}: metrics on {url}/metrics")
+        _say(f"portcall {part}: metrics on {url}/metrics")
         listening.set()
 
     application = create_app(client, settings, ready=ready, endpoints=PROBES)
     serving = asyncio.create_task(
-        serve(application, settings.metrics_host, settings.metrics_port, ended, on_listening=on_listening)
+        serve(
+            application,
+            settings.metrics_host,
+            settings.metrics_port,
+            ended,
+            on_listening=on_listening,
+            flags="--metrics-host or --metrics-port",
+        )
     )
     up = asyncio.create_task(listening.wait())
     try:
@@ -253,7 +261,7 @@ async def run_watcher(settings: Settings) -> None:
     )
     _say(f"portcall container-watcher: runtime {settings.runtime}, server {settings.server}")
     try:
-        async with _watched(settings, "container-watcher", client, watcher.ready):
+        async with _watched(settings, "watcher", client, watcher.ready):
             await watcher.run(_stop_on_signals())
     finally:
         await runtime.close()

@@ -19,6 +19,7 @@ def test_dispatching_twice_is_one_job(harness: Any) -> None:
         first = await runtime.dispatch(spec)
         assert await runtime.dispatch(spec) == first
         assert await harness.make().dispatch(spec) == first
+        await harness.printed(runtime, first, b"ran\n")
         await runtime.stop(first, "cancel")
         assert (await harness.ended(runtime, first)).log_tail == "ran\n"
         assert await runtime.dispatch(spec) == first

@@ -18,6 +18,9 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _LONG = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
+Part = Literal["server", "worker", "watcher"]
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """Its exported name is `portcall_<name>`."""
@@ -27,8 +30,23 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = _BUCKETS
+    begins: tuple[str, ...] = ()
+    """Values of its one label that are there from the start, at 0: else their first increase is none."""
+
+    @property
+    def part(self) -> Part:
+        """The process that counts it."""
+        return (
+            "worker" if self.name[:7] == "worker_" else "watcher" if self.name[:8] == "watcher_" else "server"
+        )
 
 
+_VERDICTS = ("accepted", "duplicate", "stale", "refused", "unknown")
+_STATES = (
+    *("succeeded", "failed", "failed_oom", "failed_timeout", "failed_result", "failed_image_pull"),
+    *("failed_image_policy", "failed_config", "failed_rejected", "failed_quota", "failed_unschedulable"),
+    *("failed_evicted", "failed_preempted", "failed_node_lost", "failed_deleted", "cancelled", "lost"),
+)
 METRICS: tuple[Metric, ...] = (
     # the server
     Metric("http_requests", "counter", "Requests answered.", ("route", "method", "status")),
@@ -36,21 +54,41 @@ METRICS: tuple[Metric, ...] = (
     Metric("http_active", "gauge", "Requests being worked on, long polls among them."),
     Metric("http_polls", "gauge", "Long polls that wait now."),
     Metric("http_refused", "counter", "Requests refused before any work.", ("reason",)),
-    Metric("events_received", "counter", "Events posted by workers and watchers.", ("verdict",)),
+    Metric(
+        "events_received", "counter", "Events posted by workers and watchers.", ("verdict",), begins=_VERDICTS
+    ),
     # the engine
     Metric("executions_started", "counter", "Executions begun."),
-    Metric("executions_ended", "counter", "Executions that have ended.", ("status",)),
+    Metric(
+        "executions_ended",
+        "counter",
+        "Executions that have ended.",
+        ("status",),
+        begins=("completed", "failed", "cancelled"),
+    ),
     Metric("calls_issued", "counter", "Calls put into the queue.", ("kind",)),
     Metric("calls_parked", "counter", "Calls that something outside has accepted.", ("runtime",)),
     Metric("calls_ended", "counter", "Calls that have ended.", ("kind", "status")),
     Metric("calls_repeated", "counter", "Calls that are another attempt, by what asked for it.", ("cause",)),
     Metric("calls_late", "counter", "Calls that became overdue."),
-    Metric("containers_ended", "counter", "Container calls that have ended, by their state.", ("state",)),
+    Metric(
+        "containers_ended",
+        "counter",
+        "Container calls that have ended, by their state.",
+        ("state",),
+        begins=_STATES,
+    ),
     Metric("commands_deferred", "counter", "Commands given back, since the outside was away."),
     Metric("leases_expired", "counter", "Commands whose worker was gone before their end."),
     Metric("log_facts", "counter", "Facts written to the logs of executions."),
     Metric("log_bytes", "counter", "Bytes of these facts."),
-    Metric("store_commits", "counter", "Commits, each of a group of transactions.", ("result",)),
+    Metric(
+        "store_commits",
+        "counter",
+        "Commits, each of a group of transactions.",
+        ("result",),
+        begins=("done", "failed"),
+    ),
     Metric("store_transactions", "counter", "Transactions in these commits."),
     Metric("store_commit_seconds", "seconds", "Time of one commit, its transactions and the disk."),
     # the engine, read from the store for each scrape
@@ -69,13 +107,25 @@ METRICS: tuple[Metric, ...] = (
     Metric("worker_outbox", "gauge", "Events that the server has not answered yet."),
     Metric("worker_server_errors", "counter", "Requests that the server did not answer.", ("request",)),
     # the watcher
-    Metric("watcher_delivered", "counter", "Outcomes delivered.", ("verdict",)),
-    Metric("watcher_comparisons", "counter", "Comparisons of the open calls with the runtime.", ("result",)),
+    Metric("watcher_delivered", "counter", "Outcomes delivered.", ("verdict",), begins=_VERDICTS),
+    Metric(
+        "watcher_comparisons",
+        "counter",
+        "Comparisons of the open calls with the runtime.",
+        ("result",),
+        begins=("completed", "failed"),
+    ),
     Metric("watcher_comparison_seconds", "seconds", "Time of one comparison.", buckets=_LONG),
     Metric("watcher_lost", "counter", "Calls judged lost."),
     Metric("watcher_stop_requests", "counter", "Calls that the runtime was asked to stop.", ("reason",)),
     Metric("watcher_observe_restarts", "counter", "Times the stream of observations ended or failed."),
-    Metric("watcher_alarms", "counter", "What a person should look at.", ("kind",)),
+    Metric(
+        "watcher_alarms",
+        "counter",
+        "What a person should look at.",
+        ("kind",),
+        begins=("unknown", "refused", "vanished", "identity", "loop"),
+    ),
 )
 _LABELS = {metric.name: set(metric.labels) for metric in METRICS}
 
@@ -87,7 +137,7 @@ class _Metrics:
         self.made: dict[str, Any] = {}
         self._missed: set[str] = set()
 
-    def enable(self, *, strict: bool) -> None:
+    def enable(self, part: Part | None, *, strict: bool) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
 
         self.strict = strict
@@ -96,7 +146,11 @@ class _Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         for metric in METRICS:
-            self.made[metric.name] = _make(metric, self.registry)
+            if part not in (None, metric.part):
+                continue
+            made = self.made[metric.name] = _make(metric, self.registry)
+            for value in metric.begins:
+                made.labels(value)
 
     def disable(self) -> None:
         self.registry = None
@@ -105,7 +159,9 @@ class _Metrics:
         """The child for these labels; None when it was never declared."""
         declared = _LABELS.get(name)
         if declared == labels.keys():
-            made = self.made[name]
+            made = self.made.get(name)
+            if made is None:  # it is another process's
+                return None
             return made.labels(**labels) if labels else made
         if self.strict:
             raise LookupError(f"The metric {name!r} with the labels {sorted(labels)} is not declared.")
@@ -131,9 +187,11 @@ def _make(metric: Metric, registry: CollectorRegistry) -> Any:
 _metrics = _Metrics()
 
 
-def enable(*, strict: bool = False) -> None:
-    """Start from zero. With `strict` an undeclared name or label is a LookupError, else left out."""
-    _metrics.enable(strict=strict)
+def enable(part: Part | None = None, *, strict: bool = False) -> None:
+    """Start from zero, with the metrics of this part (None: of all). With `strict` an undeclared name or label
+    is a LookupError, else left out.
+    """
+    _metrics.enable(part, strict=strict)
 
 
 def disable() -> None:
@@ -148,8 +206,8 @@ def enabled() -> bool:
 
 def clear(name: str) -> None:
     """Forget every value of a metric with labels."""
-    if _metrics.registry is not None:
-        _metrics.made[name].clear()
+    if _metrics.registry is not None and (made := _metrics.made.get(name)) is not None:
+        made.clear()
 
 
 def count(name: str, amount: float = 1, **labels: str) -> None:

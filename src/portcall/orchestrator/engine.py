@@ -273,7 +273,7 @@ class Engine:
         return await self._store.write(work)
 
     async def spare_leases(self) -> None:
-        """When a server starts: its own absence says nothing of the workers, so each has a lease to be heard."""
+        """When a server starts: its own absence says nothing of the workers. Each has a lease to be heard."""
         lease = self._clock.now().timestamp() + self._lease
         await self._store.write(lambda tx: tx.run("spare_leases", lease=lease))
 

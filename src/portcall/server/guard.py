@@ -31,7 +31,7 @@ def check_binding(host: str, token: str) -> None:
     """Refuse to be reachable by others without a secret."""
     if not token and not is_loopback(host):
         raise UsageError(
-            f"The server would listen on {host or 'every address'} without a token, open to everyone who"
+            f"portcall would listen on {host or 'every address'} without a token, open to everyone who"
             " reaches it; set token_file (PORTCALL_TOKEN_FILE), or listen on 127.0.0.1."
         )
 

@@ -23,16 +23,23 @@ SHUTDOWN_SECONDS = 10
 _KEEPALIVE_SECONDS = 75  # longer than clients keep an idle connection
 
 
-async def serve(
-    app: Starlette, host: str, port: int, stop: asyncio.Event, *, on_listening: Callable[[str], None]
+async def serve(  # noqa: PLR0913 - what is served, where, until when
+    app: Starlette,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    *,
+    on_listening: Callable[[str], None],
+    flags: str = "--host or --port",
 ) -> None:
     """Serve `app` (of `create_app`) until `stop` is set. `on_listening` gets the URL, with the real port.
 
-    Signals are the caller's. Errors: `UsageError` when the address may or can not be used.
+    `flags` are those that a person may change. Signals are the caller's. Errors: `UsageError` when the address
+    may or can not be used.
     """
     shared: Server = app.state.server
     check_binding(host, shared.settings.token)
-    listening = _listen(host, port)
+    listening = _listen(host, port, flags)
     server = _make(app, stop, shared.polls)
     on_listening(_url(listening))
     await server.serve([listening])
@@ -70,7 +77,7 @@ def _make(app: Starlette, stop: asyncio.Event, polls: Polls) -> uvicorn.Server:
     return Quiet(config)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, flags: str) -> socket.socket:
     """A listening socket: connections wait in it from now on."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -78,8 +85,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
-            f"The server cannot listen on {host}:{port}: {error.strerror or error};"
-            " choose another --host or --port."
+            f"portcall cannot listen on {host}:{port}: {error.strerror or error}; choose another {flags}."
         ) from error
 
 

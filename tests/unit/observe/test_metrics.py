@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import portcall
+from portcall.model.api import Verdict
+from portcall.model.event import ExecutionEnd
+from portcall.model.outcome import State
 from portcall.observe import metrics
 
 FUNCTIONS = {"count": "counter", "gauge": "gauge", "observe_seconds": "seconds"}
@@ -51,6 +55,39 @@ def test_no_label_has_many_values() -> None:
     for metric in metrics.METRICS:
         assert not {"execution_id", "call_id", "worker_id", "path", "message"} & set(metric.labels)
         assert metric.help.endswith(".")
+
+
+def test_what_is_worth_an_alarm_is_there_before_it_happens() -> None:
+    begins = {metric.name: set(metric.begins) for metric in metrics.METRICS if metric.begins}
+    assert begins["events_received"] == begins["watcher_delivered"] == set(get_args(Verdict))
+    assert begins["executions_ended"] == set(get_args(ExecutionEnd))
+    assert begins["containers_ended"] == set(get_args(State))
+    alarms = set()
+    root = Path(portcall.__file__).parent / "watcher"
+    for path in root.glob("*.py"):
+        text = path.read_text("utf-8")
+        alarms |= set(re.findall(r'"watcher_alarms", kind="(\w+)"|_alarm\(\s*"(\w+)"', text))
+    assert begins["watcher_alarms"] == {one or other for one, other in alarms}
+    metrics.enable()
+    assert 'portcall_containers_ended_total{state="lost"} 0.0' in metrics.render().decode()
+
+
+def test_a_process_shows_its_own() -> None:
+    metrics.enable("worker", strict=True)
+    metrics.count("worker_claims")
+    metrics.count("executions_started")
+    metrics.clear("calls_outside")
+    names = set(re.findall(r"^portcall_([a-z]+)", metrics.render().decode(), re.MULTILINE))
+    assert names == {"worker"}
+
+
+def test_the_rules_of_the_manual_ask_for_metrics_that_are_there() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs/operations.md"
+    asked = set(re.findall(r"expr:.*?(portcall_\w+)", page.read_text("utf-8")))
+    assert len(asked) > 5
+    metrics.enable()
+    shown = metrics.render().decode()
+    assert [name for name in asked if f"\n{name}" not in shown and f"TYPE {name} gauge" not in shown] == []
 
 
 def test_nothing_happens_until_enabled() -> None:

@@ -94,3 +94,16 @@ def test_tasks_do_not_see_each_others_spans() -> None:
         return await asyncio.gather(*(one(str(number)) for number in range(5)))
 
     assert all(asyncio.run(main()))
+
+
+def test_a_span_that_nobody_asks_draws_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing.os, "urandom", lambda size: pytest.fail(f"{size} bytes were drawn"))
+    with tracing.span("outer", GOOD), tracing.span("inner"):
+        pass
+
+
+def test_what_a_span_is_about() -> None:
+    assert tracing.about() == {}
+    with tracing.span("call", GOOD, step="s") as own:
+        assert tracing.about() == {"step": "s", **tracing.ids(own.traceparent)}
+        assert tracing.about()["trace_id"] == GOOD.split("-")[1]
