@@ -144,7 +144,7 @@ async def run_server(settings: Settings) -> None:
     metrics.enable("server")
     store = SqliteStore(settings.db)
     engine = Engine(store, load_playbook, lease_seconds=settings.lease_seconds)
-    store.on_lost = engine.drop_cache
+    store.on_lost = lambda _: engine.drop_cache()
     store.open()
     await engine.spare_leases()
     stop = _stop_on_signals()

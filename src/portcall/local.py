@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from portcall import app
-from portcall.errors import ConflictError, NotFoundError
+from portcall.errors import ConflictError, NotFoundError, PortcallError
 from portcall.orchestrator.engine import Engine
 from portcall.process import ProcessId
 from portcall.runtime.port import Runtime
@@ -26,10 +26,16 @@ WORKER_LEASE_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 
 
-def _engine(db: Path, owner: str) -> Engine:
+def _engine(db: Path, owner: str, on_failure: Callable[[PortcallError], None] | None = None) -> Engine:
     store = SqliteStore(db, threaded=False)
     engine = Engine(store, app.load_playbook, owner=owner, lease_seconds=LEASE_SECONDS)
-    store.on_lost = engine.drop_cache
+
+    def on_lost(reason: PortcallError | None) -> None:
+        engine.drop_cache()
+        if reason is not None and on_failure is not None:
+            on_failure(reason)
+
+    store.on_lost = on_lost
     store.open()
     return engine
 
@@ -99,7 +105,8 @@ class Local:
         self._owner = str(ProcessId.current())
 
     async def __aenter__(self) -> Self:
-        self.client = _engine(self._db, self._owner)
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.client = _engine(self._db, self._owner, self._failed)
         self.runtime = app.make_runtime(self._runtime_name, self._db.parent / "containers")
         self._worker = app.make_worker(
             self.client,
@@ -124,8 +131,17 @@ class Local:
         """Slots in use."""
         return self._worker.busy
 
+    def _failed(self, reason: PortcallError) -> None:
+        """The database is away or full: whoever drives is told, and may resume when it is mended."""
+        if not self._failure.done():
+            self._failure.set_exception(reason)
+            self._failure.exception()  # it is not lost when nobody drives just now
+
     async def drive(self, execution_ids: set[str] | None, on_change: Callable[[], None] | None = None) -> None:
-        """Work until these executions (None: all that are unfinished) have ended."""
+        """Work until these executions (None: all that are unfinished) have ended.
+
+        Raises UnavailableError when the database can no longer be written: nothing is lost.
+        """
         del on_change
         if execution_ids is None:
             execution_ids = {
@@ -142,7 +158,9 @@ class Local:
         ]
         ended = asyncio.create_task(_all_ended(self.client, execution_ids))
         try:
-            done, _ = await asyncio.wait({ended, *loops}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {ended, self._failure, *loops}, return_when=asyncio.FIRST_COMPLETED
+            )
             for task in done:
                 task.result()
         finally:

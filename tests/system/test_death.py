@@ -66,16 +66,18 @@ def test_the_end_comes_before_the_worker_has_told_of_the_start(site: Any) -> Non
 @pytest.mark.parametrize("at", ["lease:before:stop", "dispatch:before:stop", "dispatch:after:stop"])
 def test_a_worker_sleeps_around_its_create_and_wakes_after_the_end(site: Any, at: str) -> None:
     site.serve()
-    site.watch()
+    watcher = site.watch(at="release:after:say")
     sleeper = site.work(at=at)
     execution = site.exec(site.container())
     sleeper.until("at ")
     site.work()
     ended_once(site, execution)
+    watcher.until("at release")
     sleeper.send(signal.SIGCONT)
     sleeper.send(signal.SIGTERM)
     assert sleeper.ended() == 0
     ended_once(site, execution)
+    assert site.jobs() == []
 
 
 def test_a_worker_dies_while_it_runs_a_short_tool(site: Any) -> None:

@@ -7,7 +7,9 @@ import os
 import re
 import select
 import signal
+import sqlite3
 import urllib.request
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -127,6 +129,8 @@ def test_each_process_drains_on_sigterm(site: Any, first: str) -> None:
     if first == "server":
         server.send(signal.SIGTERM)
         assert server.ended() == 0
+        with closing(sqlite3.connect(site.db)) as connection, connection:  # it was away for longer than a lease
+            assert connection.execute("UPDATE command SET lease_until = 0").rowcount == 1
         server = site.serve()
     worker.send(signal.SIGTERM)
     gate.write_text("went on")

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from portcall.cli import embedded, options, problems, session
+from portcall.cli import embedded, options, problems, report, session
 from portcall.cli.driving import EngineOptions, drive, ended, interrupted
 from portcall.cli.inputs import read_text, workload
-from portcall.errors import UsageError
+from portcall.errors import UnavailableError, UsageError
 from portcall.ids import new_execution_id
 from portcall.model.api import ExecutionView, StartRequest
 
@@ -61,6 +61,11 @@ def _here(run: RunOptions, request: StartRequest) -> int:
         view = session.run(_run(run, request, started))
     except session.Interrupted:
         return interrupted(started, run.target)
+    except UnavailableError as error:
+        if not started:
+            raise
+        how = report.command("resume", started[0], run.target.options)
+        raise UnavailableError(f"{error.message.rstrip('.')}; then go on with: {how}") from error
     return ended([view], as_json=run.as_json)
 
 

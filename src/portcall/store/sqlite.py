@@ -84,8 +84,9 @@ class SqliteStore:
     def __init__(self, path: Path, *, threaded: bool = True) -> None:
         self._path = path
         self._threaded = threaded
-        self.on_lost: Callable[[], None] = lambda: None
-        """Called when a commit has failed: what its functions have cached was never written."""
+        self.on_lost: Callable[[PortcallError | None], None] = lambda _: None
+        """Called when a commit has failed (with the reason) or a function of one: what was cached in it
+        was never written."""
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._pending: list[Waiting] = []
         self._connection: sqlite3.Connection | None = None
@@ -181,7 +182,7 @@ class SqliteStore:
                     raise
                 except Exception as error:  # noqa: BLE001 - its caller hears of it; the others go on
                     if not isinstance(error, PortcallError):
-                        self.on_lost()  # a defect: what it has cached before is taken back
+                        self.on_lost(None)  # a defect: what it has cached before is taken back
                     ends.append((None, error))
             connection.execute("COMMIT")
             metrics.count("store_commits", result="done")
@@ -191,8 +192,9 @@ class SqliteStore:
             metrics.count("store_commits", result="failed")
             with suppress(sqlite3.Error):  # it may be gone already, and whoever waits must still hear of it
                 connection.execute("ROLLBACK")
-            self.on_lost()
-            ends = [(None, _explain(error, self._path))] * len(group)
+            reason = _explain(error, self._path)
+            self.on_lost(reason)
+            ends = [(None, reason)] * len(group)
         for (_, future), (result, failure) in zip(group, ends, strict=True):
             if future.done():
                 continue

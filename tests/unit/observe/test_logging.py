@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portcall.observe import tracing
 from portcall.observe.logging import add_secret, configure
 from portcall.observe.secrets import MOST, forget_secrets, redact
 
@@ -44,6 +45,15 @@ def test_json_lines_have_the_ids_first_and_the_other_extras_after() -> None:
     assert list(record) == ["ts", "level", "logger", "message", "execution_id", "step", "attempt", "runtime"]
     assert record["message"] == "parked c1"
     assert record["ts"].endswith("Z")
+
+
+def test_json_lines_have_the_ids_of_the_span_around_them() -> None:
+    with tracing.span("call", execution_id="7", step="s", call_id="c", events=2) as span:
+        inside = json.loads(_written("json", "x", step="own"))
+    assert list(inside)[4:] == ["execution_id", "step", "call_id", "trace_id", "span_id"]
+    assert (inside["execution_id"], inside["step"]) == ("7", "own")
+    assert inside["trace_id"] == span.traceparent.split("-")[1]
+    assert "trace_id" not in json.loads(_written("json", "x"))
 
 
 def test_the_console_form_is_one_short_line() -> None:

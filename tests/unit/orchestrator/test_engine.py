@@ -48,7 +48,7 @@ class Bench:
     def open(self, owner: str = "") -> Engine:
         store = SqliteStore(self.path)
         engine = Engine(store, app.load_playbook, owner=owner, lease_seconds=30, clock=self.clock)
-        store.on_lost = engine.drop_cache
+        store.on_lost = lambda _: engine.drop_cache()
         store.open()
         return engine
 

@@ -95,7 +95,7 @@ def test_a_full_disk_is_said_and_nothing_is_kept_and_it_goes_on(tmp_path: Path) 
     lost = []
 
     async def work(store: SqliteStore) -> None:
-        store.on_lost = lambda: lost.append(True)
+        store.on_lost = lambda _: lost.append(True)
         limit = await store.write(lambda tx: tx._connection.execute("PRAGMA max_page_count = 60").fetchone())
         assert limit[0] == 60
         big = "x" * 1_000_000
