@@ -135,6 +135,13 @@ def _say(line: str) -> None:
 
 async def run_server(settings: Settings) -> None:
     """Serve the API and the engine's timers until a signal."""
+    from portcall.store.lock import sole_server
+
+    with sole_server(settings.db):
+        await _serve(settings)
+
+
+async def _serve(settings: Settings) -> None:
     from portcall.observe import metrics
     from portcall.orchestrator.engine import Engine
     from portcall.server.app import create_app

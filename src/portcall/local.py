@@ -158,9 +158,7 @@ class Local:
         ]
         ended = asyncio.create_task(_all_ended(self.client, execution_ids))
         try:
-            done, _ = await asyncio.wait(
-                {ended, self._failure, *loops}, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({ended, self._failure, *loops}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
