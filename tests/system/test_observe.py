@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from typing import Any
@@ -182,3 +184,13 @@ def test_a_run_logs_only_when_asked(site: Any) -> None:
         "execution started",
         "execution failed",
     ]
+
+
+def test_a_command_that_was_not_asked_keeps_its_warnings() -> None:
+    code = (
+        "import logging; from portcall.cli import session\n"
+        "async def work(): logging.getLogger('portcall.worker').warning('amid the display')\n"
+        "session.run(work())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""

@@ -211,3 +211,40 @@ def test_an_interrupted_run_is_resumed(site: Any, number: int) -> None:
     ended = json.loads(site.cli(*resume[1].split(), "--json"))
     assert ended["status"] == "completed"
     assert len(site.lines()) == 1
+
+
+# -- looking on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["events", "logs"])
+def test_following_is_ended_by_a_signal_without_a_traceback(site: Any, command: str, number: int) -> None:
+    site.serve()
+    site.work()
+    execution = site.exec(
+        {"step": "start", "tool": {"kind": "shell", "command": "echo begun"}, "next": "wait"},
+        {"step": "wait", "tool": {"kind": "wait", "seconds": 600}},
+    )
+    follow = site.start(command, execution, "-f")
+    assert follow.popen.stdout.readline()
+    follow.send(number)
+    assert follow.ended() == 130
+    assert not follow.said("Traceback")
+    site.cli("cancel", execution)
+
+
+def test_exec_goes_on_watching_when_the_server_is_back(site: Any) -> None:
+    server = site.serve()
+    begun = site.bell()
+    site.cli("register", site.file(site.playbook(site.container(f"echo >> {begun.path}; {site.passing}"))))
+    site.work()
+    site.watch()
+    with site.closed_gate() as open_gate:
+        watched = site.start("exec", "test/system")
+        begun.until()
+        server.kill()
+        watched.until("It is asked again until it answers.")
+        site.serve()
+        open_gate()
+    assert "completed" in watched.output()
+    assert watched.ended() == 0

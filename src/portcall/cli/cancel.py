@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -11,10 +12,11 @@ from portcall.cli.driving import EngineOptions
 from portcall.cli.main import INTERRUPTED
 from portcall.cli.target import Target, resolve
 from portcall.client.port import Client
-from portcall.errors import ConflictError
+from portcall.errors import ConflictError, UnavailableError
 from portcall.model.api import ExecutionView
 
 PATIENCE_SECONDS = 20.0
+AWAY_SECONDS = 1.0
 
 
 @click.command("cancel")
@@ -55,16 +57,28 @@ async def _cancel(target: Target, text: str, reason: str, *, wait: bool) -> Exec
                 click.echo(f"No process runs it now; its containers are stopped by: {resume}", err=True)
             return await client.execution(execution_id)
         if driven:
-            return await until_ended(client, execution_id)
+            return await until_ended(client, execution_id, patient=bool(target.server))
     # Nobody is there to stop its containers: done here.
     async with EngineOptions(db=target.db).engine() as engine:
         await engine.drive({execution_id}, None)
         return await engine.client.execution(execution_id)
 
 
-async def until_ended(client: Client, execution_id: str) -> ExecutionView:
-    """The execution's last view."""
-    view = await client.execution(execution_id)
-    while view.status not in report.ENDED:
-        view = await client.execution(execution_id, after=view.seq, wait_seconds=PATIENCE_SECONDS)
-    return view
+async def until_ended(client: Client, execution_id: str, *, patient: bool) -> ExecutionView:
+    """The execution's last view. With `patient`, a server that goes away is asked until it is back."""
+    seq = 0
+    told = False
+    while True:
+        try:
+            view = await client.execution(execution_id, after=seq, wait_seconds=PATIENCE_SECONDS if seq else 0)
+        except UnavailableError as error:
+            if not patient:
+                raise
+            if not told:
+                click.echo(f"portcall: {error.message} It is asked again until it answers.", err=True)
+            told = True
+            await asyncio.sleep(AWAY_SECONDS)
+            continue
+        if view.status in report.ENDED:
+            return view
+        seq, told = view.seq, False

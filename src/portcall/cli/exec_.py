@@ -72,7 +72,7 @@ async def _exec(target: Target, request: StartRequest, chosen: ExecOptions) -> E
             return None
         how = mode(terminal, executions=1, quiet=chosen.quiet, as_json=chosen.as_json)
         async with showing(client, [execution_id], how, terminal):
-            view = await until_ended(client, execution_id)
+            view = await until_ended(client, execution_id, patient=True)
         if not chosen.as_json:
             await report.report(client, view, terminal, target.options)
         return view

@@ -54,7 +54,8 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
 
 def _named(assignment: str) -> str:
     """An assignment without its value, which may be a secret."""
-    return repr(assignment.partition("=")[0][:60])
+    key, found, _ = assignment.partition("=")
+    return repr(f"{key[:60]}=..." if found else key[:60])
 
 
 def read_text(file: str, what: str) -> str:

@@ -111,7 +111,7 @@ def _failures(view: ExecutionView, tails: Mapping[str, str], terminal: Terminal)
     for name, step in failed:
         message = step.error.message if step.error else ""
         yield from terminal.wrap(f"{clean(name)}: {clean(message)}", "  ", "  ")
-        lines = tails.get(name, "").splitlines()[-TAIL_LINES:]
+        lines = tails.get(name, "").rstrip().splitlines()[-TAIL_LINES:]
         if lines:
             yield terminal.paint("    the end of its output:", "bright_black")
         for line in lines:

@@ -20,8 +20,11 @@ T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(BaseException):
-    """A signal asked the command to stop. Not an error: nothing may swallow it."""
+class Interrupted(SystemExit):
+    """A signal asked the command to stop. Not an error: a command that has no more to say ends with its code."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERRUPTED)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

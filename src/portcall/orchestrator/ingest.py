@@ -74,7 +74,7 @@ class Ingest:
         key = number(execution_id)
         row = tx.one("last_seq", id=key) if key is not None else None
         if row is None or row[0] == 0:
-            raise NotFoundError(f"there is no execution {execution_id}")
+            raise NotFoundError(f"There is no execution {execution_id}; portcall ps lists them.")
         state = self._states.get(execution_id)
         if state is None or state.seq > row[0]:
             state = self._read_on(tx, key, None)

@@ -11,6 +11,7 @@ of thread, which cost about as much as the fsync.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -26,6 +27,7 @@ from portcall.observe import metrics
 from portcall.store.queries import QUERIES
 
 T = TypeVar("T")
+log = logging.getLogger("portcall.store")
 BUSY_SECONDS = 30.0
 GROUP = 256
 """Transaction functions in one commit, at most."""
@@ -168,6 +170,12 @@ class SqliteStore:
             if closing:
                 return
 
+    def _lost(self, reason: PortcallError | None) -> None:
+        try:
+            self.on_lost(reason)
+        except Exception:  # whoever waits for the commit must hear of it all the same
+            log.exception("the callback for a lost commit failed")
+
     def _commit(self, group: list[Waiting]) -> None:
         connection = self._connection
         assert connection is not None, "the store is open"  # noqa: S101 - for the type checker
@@ -182,7 +190,7 @@ class SqliteStore:
                     raise
                 except Exception as error:  # noqa: BLE001 - its caller hears of it; the others go on
                     if not isinstance(error, PortcallError):
-                        self.on_lost(None)  # a defect: what it has cached before is taken back
+                        self._lost(None)  # a defect: what it has cached before is taken back
                     ends.append((None, error))
             connection.execute("COMMIT")
             metrics.count("store_commits", result="done")
@@ -193,7 +201,7 @@ class SqliteStore:
             with suppress(sqlite3.Error):  # it may be gone already, and whoever waits must still hear of it
                 connection.execute("ROLLBACK")
             reason = _explain(error, self._path)
-            self.on_lost(reason)
+            self._lost(reason)
             ends = [(None, reason)] * len(group)
         for (_, future), (result, failure) in zip(group, ends, strict=True):
             if future.done():

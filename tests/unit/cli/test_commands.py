@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from portcall.cli.main import run as portcall
 from portcall.errors import UnavailableError, UsageError
 from portcall.model.api import ExecutionSummary
+from portcall.model.event import CallDone
 from portcall.playbook.problems import PlaybookError, Problem
 
 from . import views
@@ -63,6 +65,18 @@ def test_a_failed_execution_shows_why_with_the_end_of_its_output(install: Instal
     out = capsys.readouterr().out
     assert "  work: ValueError: bad (line 3 of the step's code)" in out
     assert "    | last words" in out
+
+
+def test_a_failed_execution_that_wrote_only_blank_lines_shows_no_output(
+    install: Install, capsys: Capture
+) -> None:
+    blank = [
+        msgspec.structs.replace(event, log_tail=" \n\n") if isinstance(event, CallDone) else event
+        for event in views.history()
+    ]
+    install(FakeEngine(views.ended("failed"), log=blank))
+    assert portcall(["run", "p.yaml", "--quiet"]) == 1
+    assert "the end of its output" not in capsys.readouterr().out
 
 
 def test_run_without_a_terminal_says_a_line_for_each_change(install: Install, capsys: Capture) -> None:

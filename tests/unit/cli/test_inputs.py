@@ -45,6 +45,12 @@ def test_a_wrong_assignment_says_the_form(assignment: str) -> None:
         workload([assignment], None)
 
 
+def test_an_assignment_without_a_key_is_shown_without_its_value() -> None:
+    with pytest.raises(UsageError, match=r"--set '=\.\.\.' is not") as caught:
+        workload(["=secret"], None)
+    assert "secret" not in caught.value.message
+
+
 def test_a_key_below_a_value_is_refused_without_the_value() -> None:
     with pytest.raises(UsageError) as caught:
         workload(["a=secret", "a.b=hidden"], None)

@@ -48,7 +48,7 @@ def engine(tmp_path: Path, clock: HandClock) -> Iterator[Engine]:
     metrics.enable("server", strict=True)
     store = SqliteStore(tmp_path / "portcall.db", threaded=False)
     made = Engine(store, app.load_playbook, lease_seconds=1000, clock=clock)
-    store.on_lost = made.drop_cache
+    store.on_lost = lambda _: made.drop_cache()
     store.open()
     yield made
     metrics.disable()
