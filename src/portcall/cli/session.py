@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(SystemExit):
-    """A signal asked the command to stop. Not an error: a command that has no more to say ends with its code."""
+    """A signal asked the command to stop. Not an error: a command with no more to say ends with its code."""
 
     def __init__(self) -> None:
         super().__init__(INTERRUPTED)
