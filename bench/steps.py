@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import socket
 import subprocess
 import tempfile
@@ -137,6 +138,7 @@ async def measure(steps: int, executions: int, rounds: int) -> None:
 
 
 def main() -> None:
+    gc.set_threshold(50_000, 20, 20)  # as the command line does
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--executions", type=int, default=100)
