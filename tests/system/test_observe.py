@@ -61,7 +61,9 @@ def test_one_trace_through_all_processes_and_into_the_container(site: Any, three
     execution = site.exec(first, site.container(f'echo "$TRACEPARENT" > {kept}', "run"))
     assert site.ended(execution).status == "completed"
     watcher.until('"message":"outcome succeeded: accepted"')
+    watcher.until('"message":"deliver"')
     worker.until('"message":"call container"')
+    server.until('"message":"execution completed"')
 
     ours = {name: [one for one in spans(each) if one["trace_id"] == TRACE] for name, each in named(three)}
     (call,) = (one for one in ours["worker"] if one["message"] == "call container")
@@ -75,8 +77,10 @@ def test_one_trace_through_all_processes_and_into_the_container(site: Any, three
     assert deliver["parent_id"] == call["span_id"]
     # The watcher's request, the server's answer to it and the engine's transaction hang together.
     (request,) = (one for one in ours["watcher"] if one["parent_id"] == deliver["span_id"])
-    (answer,) = (one for one in ours["server"] if one["parent_id"] == request["span_id"])
-    (transaction,) = (one for one in ours["server"] if one["parent_id"] == answer["span_id"])
+    # A span is logged at its end, which for the server's is after the answer was read.
+    server.until(f'"parent_id":"{request["span_id"]}"')
+    (answer,) = (one for one in spans(server) if one["parent_id"] == request["span_id"])
+    (transaction,) = (one for one in spans(server) if one["parent_id"] == answer["span_id"])
     assert (answer["message"], transaction["message"]) == ("POST /api/events", "engine.report")
     for said in ("execution started", "execution completed"):
         (line,) = (one for one in records(server) if one["message"] == said)
@@ -93,6 +97,7 @@ def test_every_line_is_an_object_and_none_has_a_secret(site: Any, three: Any) ->
     execution = site.exec(step, arguments=("--set", f"password={SECRET}"))
     assert site.ended(execution).status == "failed"
     three[2].until('"message":"outcome failed: accepted"')
+    three[0].until('"message":"execution failed"')
     for name, process in named(three):
         text = "\n".join(process.lines)
         assert SECRET not in text, name
