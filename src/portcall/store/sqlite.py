@@ -104,7 +104,7 @@ class SqliteStore:
         except (OSError, sqlite3.Error) as error:
             raise _explain(error, self._path) from error
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(connection)
         except sqlite3.Error as error:
@@ -226,6 +226,20 @@ def _one(connection: sqlite3.Connection, work: Work[T], *, alone: bool) -> T:
         connection.execute("ROLLBACK")
         connection.execute("BEGIN")
         raise
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on. SQLite does not wait by itself where two processes make one file at once."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
