@@ -123,7 +123,8 @@ class _Document:
         self, fields: Fields, workbook: Workbook, workload: frozenset[str]
     ) -> tuple[dict[str, Step], Graph | None]:
         fields.need("workflow")
-        nodes = self._named(fields.sequence("workflow"))
+        written = fields.sequence("workflow")
+        nodes = self._named(written)
         place = fields.get("workflow")
         if "start" not in nodes and place is not None and place.kind == "list":
             hint = did_you_mean("start", nodes) or "the first step is the one called `start`"
@@ -134,6 +135,10 @@ class _Document:
         steps: dict[str, Step] = {}
         for name, node in nodes.items():
             steps[name] = reader.read(node, name, len(steps))
+        named = {id(node) for node in nodes.values()}
+        for node in written:
+            if node.kind == "map" and id(node) not in named:
+                reader.read(node, _said_name(node), 0)  # it has no place in the graph, and problems of its own
         for node in workbook.unused():
             tools.of_workbook(node)
         return self._graph(steps, nodes) if "start" in steps else (steps, None)
@@ -183,3 +188,9 @@ def _as_text(meta: Fields | None, key: str) -> str:
     """Metadata is free: a version may be a number."""
     node = meta.get(key) if meta else None
     return "" if node is None or node.kind != "scalar" else str(node.value)
+
+
+def _said_name(node: Node) -> str:
+    """What a step whose name cannot be used calls itself."""
+    name = node.get("step")
+    return str(name.value) if name is not None and name.kind == "scalar" else "step"
