@@ -63,7 +63,7 @@ async def measure(count: int, seconds: int) -> None:
             playbook = PLAYBOOK.format(count=count, seconds=seconds)
             execution_id = await here.client.start(StartRequest(playbook=playbook))
             watching = asyncio.create_task(watch(here, before, count, peak))
-            await here.drive({execution_id}, None)
+            await here.drive({execution_id})
             took = time.perf_counter() - began
             watching.cancel()
             view = await here.client.execution(execution_id)

@@ -66,7 +66,7 @@ async def embedded(folder: Path, text: str, count: int) -> float:
     async with local.Local(folder / "embedded.db", slots=SLOTS, workdir=folder) as here:
         began = time.perf_counter()
         ids = await started(here.client, text, count)
-        await here.drive(set(ids), None)
+        await here.drive(set(ids))
         seconds = time.perf_counter() - began
         await checked(here.client, ids)
     return seconds

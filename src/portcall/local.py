@@ -137,12 +137,11 @@ class Local:
             self._failure.set_exception(reason)
             self._failure.exception()  # it is not lost when nobody drives just now
 
-    async def drive(self, execution_ids: set[str] | None, on_change: Callable[[], None] | None = None) -> None:
+    async def drive(self, execution_ids: set[str] | None) -> None:
         """Work until these executions (None: all that are unfinished) have ended.
 
         Raises UnavailableError when the database can no longer be written: nothing is lost.
         """
-        del on_change
         if execution_ids is None:
             execution_ids = {
                 each.execution_id for each in await self.client.executions(10_000) if each.ended is None

@@ -60,7 +60,7 @@ async def _cancel(target: Target, text: str, reason: str, *, wait: bool) -> Exec
             return await until_ended(client, execution_id, patient=bool(target.server))
     # Nobody is there to stop its containers: done here.
     async with EngineOptions(db=target.db).engine() as engine:
-        await engine.drive({execution_id}, None)
+        await engine.drive({execution_id})
         return await engine.client.execution(execution_id)
 
 

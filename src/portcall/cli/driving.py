@@ -60,7 +60,7 @@ async def drive(engine: embedded.Engine, ids: list[str], options: EngineOptions)
     terminal = err() if options.as_json else out()
     how = mode(terminal, executions=len(ids), quiet=options.quiet, as_json=options.as_json)
     async with showing(engine.client, ids, how, terminal, lambda: (engine.busy, engine.slots)):
-        await engine.drive(set(ids), None)
+        await engine.drive(set(ids))
     views = [await engine.client.execution(each) for each in ids]
     if not options.as_json:
         for view in views:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ class Engine(Protocol):
         """Slots in use."""
         ...
 
-    async def drive(self, execution_ids: set[str] | None, on_change: Callable[[], None] | None) -> None:
+    async def drive(self, execution_ids: set[str] | None) -> None:
         """Work until these executions have ended."""
         ...
 

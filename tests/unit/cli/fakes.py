@@ -54,8 +54,7 @@ class FakeEngine:
         self.view = msgspec.structs.replace(self.view, execution_id=request.execution_id)
         return request.execution_id
 
-    async def drive(self, execution_ids: set[str] | None, on_change: Callable[[], None] | None) -> None:
-        del on_change
+    async def drive(self, execution_ids: set[str] | None) -> None:
         self.driven.append(execution_ids)
         self.driving()
         # A step of the loop, so that whoever shows it gets its turn.
