@@ -3,106 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from portcall import app, ids
 from portcall.errors import ConflictError, NotFoundError, TooLargeError, UsageError
 from portcall.model import event as e
-from portcall.model.api import ClaimRequest, Command, StartRequest
-from portcall.model.outcome import Handle
-from portcall.orchestrator.engine import BATCH_LIMIT, Engine
-from portcall.store.sqlite import SqliteStore
-
-HEAD = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: t, path: t}\nworkflow:\n"
-ONE = HEAD + "- {step: start, tool: {kind: noop}}\n"
-TWO = HEAD + "- {step: start, tool: {kind: noop}, next: end}\n- {step: end, tool: {kind: noop}}\n"
-CONTAINER = HEAD + "- {step: start, tool: {kind: container, image: x, command: [x], timeout_seconds: 60}}\n"
-
-
-class HandClock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def move(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
-class Bench:
-    """An engine, its clock, and the answers of a worker and a watcher by hand."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.clock = HandClock()
-        self.engine = self.open()
-
-    def open(self, owner: str = "") -> Engine:
-        store = SqliteStore(self.path)
-        engine = Engine(store, app.load_playbook, owner=owner, lease_seconds=30, clock=self.clock)
-        store.on_lost = lambda _: engine.drop_cache()
-        store.open()
-        return engine
-
-    async def claim(self, slots: int = 10, worker: str = "w1", wait: float = 0) -> list[Command]:
-        return await self.engine.claim(ClaimRequest(worker_id=worker, slots=slots, wait_seconds=wait))
-
-    async def report(self, *events: e.Reported) -> list[str]:
-        return [answer.verdict for answer in (await self.engine.report(list(events))).answers]
-
-    def done(self, command: Command, data: Any = None, worker: str = "w1") -> e.CallDone:
-        return e.CallDone(
-            **self.fact(command, "call.done"),
-            status="success",
-            data=data,
-            worker_id=worker,
-            claim=command.claim,
-        )
-
-    def seen(self, command: Command, data: Any = None) -> e.CallDone:
-        """As a watcher posts it."""
-        return e.CallDone(**self.fact(command, "call.done"), status="success", data=data)
-
-    def parked(self, command: Command, **fields: Any) -> e.CallParked:
-        handle = Handle(runtime=fields.pop("runtime", "process"), name="j", uid="u")
-        return e.CallParked(**self.fact(command, "call.parked"), handle=handle, claim=command.claim, **fields)
-
-    def fact(self, command: Command, kind: str) -> dict[str, Any]:
-        return {
-            "execution_id": command.execution_id,
-            "at": self.clock.now(),
-            "event_id": ids.event_id(command.call_id, kind),
-            "call_id": command.call_id,
-        }
-
-    async def status(self, execution: str) -> str:
-        return (await self.engine.execution(execution)).status
-
-
-@pytest.fixture
-def on(tmp_path: Path) -> Callable[[Callable[[Bench], Awaitable[None]]], None]:
-    def run(work: Callable[[Bench], Awaitable[None]]) -> None:
-        async def whole() -> None:
-            bench = Bench(tmp_path / "x.db")
-            try:
-                await work(bench)
-            finally:
-                await bench.engine.close()
-
-        asyncio.run(whole())
-
-    return run
-
-
-On = Callable[[Callable[[Bench], Awaitable[None]]], None]
+from portcall.model.api import ClaimRequest, StartRequest
+from portcall.orchestrator.engine import BATCH_LIMIT
+from portcall.testing.bench import CONTAINER, ONE, TWO, Bench, On
 
 
 def test_a_report_brings_the_next_command_along(on: On) -> None:

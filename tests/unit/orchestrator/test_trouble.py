@@ -4,106 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from portcall import app, ids
+from portcall import app
 from portcall.errors import ConflictError, NotFoundError
 from portcall.model import event as e
-from portcall.model.api import ClaimRequest, Command, StartRequest
-from portcall.model.outcome import Handle
+from portcall.model.api import ClaimRequest, StartRequest
 from portcall.orchestrator import retry
-from portcall.orchestrator.engine import Engine
 from portcall.orchestrator.ingest import Effects
 from portcall.playbook.model import Backoff, Then
 from portcall.store.port import Transaction
-from portcall.store.sqlite import SqliteStore
+from portcall.testing.bench import CONTAINER, HEAD, ONE, TWO, Bench, On
 from portcall.testing.drive import Drive
-
-HEAD = "apiVersion: noetl.io/v2\nkind: Playbook\nmetadata: {name: t, path: t}\nworkflow:\n"
-ONE = HEAD + "- {step: start, tool: {kind: noop}}\n"
-TWO = HEAD + "- {step: start, tool: {kind: noop}, next: end}\n- {step: end, tool: {kind: noop}}\n"
-CONTAINER = HEAD + "- {step: start, tool: {kind: container, image: x, command: [x], timeout_seconds: 60}}\n"
-
-
-class HandClock:
-    def __init__(self) -> None:
-        self.time = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.time
-
-
-class Bench:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.clock = HandClock()
-        self.engine = self.open()
-
-    def open(self, owner: str = "") -> Engine:
-        store = SqliteStore(self.path)
-        engine = Engine(store, app.load_playbook, owner=owner, lease_seconds=30, clock=self.clock)
-        store.on_lost = lambda _: engine.drop_cache()
-        store.open()
-        return engine
-
-    async def begin(self, text: str) -> tuple[str, Command]:
-        """Start it; its id, and its first command, claimed."""
-        execution = await self.engine.start(StartRequest(playbook=text))
-        (command,) = await self.claim()
-        return execution, command
-
-    async def claim(self, wait: float = 0) -> list[Command]:
-        return await self.engine.claim(ClaimRequest(worker_id="w1", slots=10, wait_seconds=wait))
-
-    async def report(self, *events: e.Reported) -> list[str]:
-        return [answer.verdict for answer in (await self.engine.report(list(events))).answers]
-
-    def fact(self, command: Command, kind: str) -> dict[str, Any]:
-        return {
-            "execution_id": command.execution_id,
-            "at": self.clock.now(),
-            "event_id": ids.event_id(command.call_id, kind),
-            "call_id": command.call_id,
-        }
-
-    def done(self, command: Command, **fields: Any) -> e.CallDone:
-        fields = {"status": "success", "worker_id": "w1", "claim": command.claim} | fields
-        return e.CallDone(**self.fact(command, "call.done") | fields)
-
-    def parked(self, command: Command, runtime: str = "process", **fields: Any) -> e.CallParked:
-        handle = Handle(runtime=runtime, name="j", uid="u")
-        return e.CallParked(**self.fact(command, "call.parked"), handle=handle, claim=command.claim, **fields)
-
-    def deferred(self, command: Command) -> e.CommandDeferred:
-        fact = self.fact(command, f"command.deferred/{command.claim}")
-        return e.CommandDeferred(**fact, reason="away", not_before=self.clock.now(), claim=command.claim)
-
-    async def status(self, execution: str) -> str:
-        return (await self.engine.execution(execution)).status
-
-
-On = Callable[[Callable[[Bench], Awaitable[None]]], None]
-
-
-@pytest.fixture
-def on(tmp_path: Path) -> On:
-    def run(work: Callable[[Bench], Awaitable[None]]) -> None:
-        async def whole() -> None:
-            bench = Bench(tmp_path / "x.db")
-            try:
-                await work(bench)
-            finally:
-                await bench.engine.close()
-
-        asyncio.run(whole())
-
-    return run
-
 
 # -- order and time ----------------------------------------------------------------------------
 
